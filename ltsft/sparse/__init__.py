@@ -1,0 +1,38 @@
+"""What is sparse, and nothing else: torch and safetensors only.
+
+Read in this order: :mod:`scope` (which parameters take part), :mod:`budget` (how many entries may
+move), :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`, :mod:`freezer` (training only
+those), :mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking
+it off), :mod:`file_format`, :mod:`overlap`.
+"""
+
+from ltsft.sparse.applied import Applied
+from ltsft.sparse.budget import Budget
+from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
+from ltsft.sparse.freezer import Freezer
+from ltsft.sparse.mask import Mask
+from ltsft.sparse.metadata import Metadata
+from ltsft.sparse.overlap import Overlap, overlap
+from ltsft.sparse.ranking import select_largest
+from ltsft.sparse.scope import Scope, ScopeRules
+from ltsft.sparse.selection import Biases, Candidates, LargestChange, Random, Selection
+
+__all__ = [
+    "Applied",
+    "Biases",
+    "Budget",
+    "Candidates",
+    "Freezer",
+    "LargestChange",
+    "Mask",
+    "Metadata",
+    "Overlap",
+    "Random",
+    "Scope",
+    "ScopeRules",
+    "Selection",
+    "SparseDelta",
+    "SparseFineTuning",
+    "overlap",
+    "select_largest",
+]

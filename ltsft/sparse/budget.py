@@ -1,0 +1,107 @@
+"""How many entries may move."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from ltsft.errors import LtsftError
+
+
+@dataclass
+class Budget:
+    """K, the number of entries of a sparse fine-tuning, given in exactly one of three ways.
+
+    Args:
+        num_params: K itself.
+        density: Share of the *maskable* entries, above 0 and at most 1; rounded to the nearest
+            count.
+        reduction_factor: The r of an adapter with as many parameters: K = layers · 2 · h² / r for
+            hidden size h (Ansell et al., 2022, §4.3: 14,155,776 / r for a base model).
+        invertible: Adds h² to a `reduction_factor`, the nominal size of MAD-X's invertible adapter.
+            The paper's language SFTs: r = 2 with it gives 7,667,712 in a base model.
+
+    Raises:
+        LtsftError: If not exactly one of the three is given, or it is out of range.
+
+    Example:
+        >>> Budget(density=0.1).resolve(nn.Linear(9, 1), num_maskable=10)
+        1
+    """
+
+    num_params: int | None = None
+    density: float | None = None
+    reduction_factor: float | None = None
+    invertible: bool = False
+
+    def __post_init__(self) -> None:
+        given = {
+            name: value
+            for name in ("num_params", "density", "reduction_factor")
+            if (value := getattr(self, name)) is not None
+        }
+        if len(given) != 1:
+            raise LtsftError(
+                "`sparse.budget` is expected to have exactly one of `num_params`, `density` and "
+                f"`reduction_factor`, but got {', '.join(given) or 'none'}."
+            )
+        (name, value), *_ = given.items()
+        if name == "density" and not 0 < value <= 1:
+            raise LtsftError(
+                "`sparse.budget.density` is expected to be above 0 and at most 1 (a share of the "
+                f"maskable entries), but got {value}."
+            )
+        if name == "num_params" and value < 0:
+            raise LtsftError(
+                f"`sparse.budget.num_params` is expected to be 0 or more, but got {value}."
+            )
+        if name == "reduction_factor" and not value > 0:
+            raise LtsftError(
+                f"`sparse.budget.reduction_factor` is expected to be above 0, but got {value}."
+            )
+        if self.invertible and name != "reduction_factor":
+            raise LtsftError(
+                "`sparse.budget.invertible` is expected beside `reduction_factor` only, but got it "
+                f"beside `{name}`."
+            )
+
+    def resolve(self, module: nn.Module, num_maskable: int) -> int:
+        """Compute K for a model.
+
+        Args:
+            module: The model; a `reduction_factor` reads ``config.num_hidden_layers`` and
+                ``config.hidden_size`` of the first sub-module that has both.
+            num_maskable: Number of maskable entries.
+
+        Raises:
+            LtsftError: If K exceeds `num_maskable`, or the model's size is needed but unknown.
+        """
+        if self.num_params is not None:
+            count, said = self.num_params, f"num_params: {self.num_params:,}"
+        elif self.density is not None:
+            count, said = round(self.density * num_maskable), f"density: {self.density}"
+        else:
+            num_layers, hidden_size = _size(module)
+            adapters = num_layers * 2 * hidden_size**2 / self.reduction_factor  # type: ignore[operator]
+            count = round(adapters) + (hidden_size**2 if self.invertible else 0)
+            said = f"reduction_factor: {self.reduction_factor}"
+        if count > num_maskable:
+            raise LtsftError(
+                f"`sparse.budget` is expected to be at most the {num_maskable:,} maskable entries, "
+                f"but {said} asks for {count:,}; lower it, or make more parameters maskable "
+                "(`sparse.scope`)."
+            )
+        return count
+
+
+def _size(module: nn.Module) -> tuple[int, int]:
+    for child in module.modules():
+        config = getattr(child, "config", None)
+        num_layers = getattr(config, "num_hidden_layers", None)
+        hidden_size = getattr(config, "hidden_size", None)
+        if num_layers and hidden_size:
+            return num_layers, hidden_size
+    raise LtsftError(
+        "`sparse.budget.reduction_factor` is expected to be used with a model whose `config` has "
+        f"`num_hidden_layers` and `hidden_size`, but {type(module).__name__} has none; use "
+        "`num_params` or `density`."
+    )

@@ -1,0 +1,155 @@
+"""The file of a sparse fine-tuning: one safetensors file.
+
+Tensors, for each parameter ``NAME``:
+
+* ``indices/NAME``: flat row-major positions of the selected entries, strictly increasing, [K].
+  int32, or int64 if the parameter has 2³¹ entries or more.
+* ``values/NAME``: the differences at those positions, floating point, [K]. Every selected position
+  is there, also where the difference is 0.
+* ``shape/NAME``: the parameter's shape, int64.
+* ``whole/NAME``: a tensor kept whole (heads); its value, not a difference.
+
+Metadata, strings: ``format`` is ``ltsft``, ``format_version`` is ``1``, ``sft`` the JSON object of
+:class:`~ltsft.sparse.metadata.Metadata`, ``digest`` the SHA-256 that :func:`_digest` defines.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ltsft.errors import LtsftError
+from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
+from ltsft.sparse.metadata import Metadata
+
+FILE_NAME = "sft.safetensors"
+FORMAT_VERSION = "1"
+
+
+def save(sft: SparseFineTuning, path: Path) -> None:
+    """Write `sft` to `path`, under a temporary name first: never half a file under the final one.
+
+    Raises:
+        LtsftError: If the folder cannot be written to.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, delta in sft.entries.items():
+        small = torch.Size(delta.shape).numel() < 2**31
+        tensors[f"indices/{name}"] = delta.indices.to(torch.int32 if small else torch.int64)
+        tensors[f"values/{name}"] = delta.values.contiguous()
+        tensors[f"shape/{name}"] = torch.tensor(delta.shape, dtype=torch.int64)
+    # Clones: heads may share memory, which safetensors refuses.
+    tensors |= {f"whole/{name}": t.detach().cpu().clone() for name, t in sft.whole.items()}
+    metadata = sft.metadata.to_json()
+    header = {
+        "format": "ltsft",
+        "format_version": FORMAT_VERSION,
+        "sft": metadata,
+        "digest": _digest(tensors, metadata),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    except OSError as error:
+        raise LtsftError(f"`{path}` is expected to be writable, but: {error.strerror}.") from error
+    try:
+        save_file(tensors, temporary, header)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load(path: Path) -> SparseFineTuning:
+    """Read and check a file; a file from anywhere is hostile until checked.
+
+    Raises:
+        LtsftError: If the file is missing, cut, altered, of another format or a newer version.
+    """
+    if not path.is_file():
+        raise LtsftError(
+            f"`{path}` is expected to be the file of a sparse fine-tuning, but is none."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise LtsftError(
+            f"`{path}` is expected to be a safetensors file, but cannot be read ({error}); it may "
+            "be cut: copy or download it again."
+        ) from error
+    if header.get("format") != "ltsft":
+        raise LtsftError(
+            f"`{path}` is expected to hold a sparse fine-tuning, but says it holds "
+            f"{header.get('format')!r}; name the file or folder that `ltsft fit` wrote (`sft/`)."
+        )
+    if header.get("format_version") != FORMAT_VERSION:
+        raise LtsftError(
+            f"`{path}` is expected to have format version {FORMAT_VERSION}, but has "
+            f"{header.get('format_version')}; update ltsft."
+        )
+    if header.get("digest") != _digest(tensors, header.get("sft", "")):
+        raise LtsftError(
+            f"`{path}` is expected to match the digest it carries, but does not: it was altered; "
+            "copy or download it again."
+        )
+    entries, whole = {}, {}
+    try:
+        for key, tensor in tensors.items():
+            kind, _, name = key.partition("/")
+            if kind == "indices":
+                shape = tuple(tensors[f"shape/{name}"].tolist())
+                entries[name] = SparseDelta(shape, tensor.long(), tensors[f"values/{name}"])
+            elif kind == "whole":
+                whole[name] = tensor
+        return SparseFineTuning(entries, whole, Metadata.from_json(header["sft"]))
+    except (KeyError, TypeError, LtsftError) as error:
+        raise LtsftError(f"`{path}` is expected to follow the format, but: {error}") from error
+
+
+def locate(name: str | Path) -> Path:
+    """Find the file that a folder, a file or ``user/repo[@revision]`` means, downloading it.
+
+    Raises:
+        LtsftError: If there is no such thing.
+    """
+    path = Path(name)
+    if path.is_dir():
+        for candidate in (path / FILE_NAME, path / "sft" / FILE_NAME):
+            if candidate.is_file():
+                return candidate
+        raise LtsftError(f"the folder `{path}` is expected to hold `{FILE_NAME}`, but does not.")
+    repository, _, revision = str(name).partition("@")
+    if path.exists() or repository.count("/") != 1 or repository.startswith((".", "~", "/")):
+        return path
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(repository, FILE_NAME, revision=revision or None))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise LtsftError(
+            f"`{name}` is expected to be a folder, a file or a repository `user/repo[@revision]` "
+            f"with `{FILE_NAME}`, but is no file here and the hub says: {reason}"
+        ) from error
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: str) -> str:
+    """SHA-256 over the metadata's UTF-8, then per key in sorted order: key, type, shape, bytes."""
+    hasher = hashlib.sha256(metadata.encode())
+    for key in sorted(tensors):
+        tensor = tensors[key].contiguous()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        shape = ",".join(map(str, tensor.shape))
+        hasher.update(f"\n{key}\n{dtype}\n{shape}\n".encode())
+        hasher.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return hasher.hexdigest()

@@ -1,0 +1,277 @@
+"""A sparse fine-tuning φ as a value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ltsft.errors import LtsftError
+from ltsft.sparse.applied import Applied
+from ltsft.sparse.mask import Mask
+from ltsft.sparse.metadata import Metadata
+
+
+@dataclass(frozen=True, eq=False)
+class SparseDelta:
+    """The selected entries of one tensor and their differences from the start.
+
+    Args:
+        shape: Shape of the whole tensor.
+        indices: Flat row-major positions, int64, strictly increasing, [K].
+        values: Differences, floating point, [K]; a selected entry may well have difference 0.
+
+    Raises:
+        LtsftError: If positions and values do not fit each other or the shape.
+    """
+
+    shape: tuple[int, ...]
+    indices: Tensor
+    values: Tensor
+
+    def __post_init__(self) -> None:
+        indices, values = self.indices, self.values
+        size = torch.Size(self.shape).numel()
+        if indices.dtype != torch.int64 or indices.dim() != 1:
+            raise LtsftError(
+                "`indices` is expected to be a vector of int64, but got "
+                f"{indices.dtype} of shape {tuple(indices.shape)}."
+            )
+        if not values.is_floating_point() or values.shape != indices.shape:
+            raise LtsftError(
+                f"`values` is expected to hold {len(indices):,} floating-point numbers, but got "
+                f"{values.dtype} of shape {tuple(values.shape)}."
+            )
+        if len(indices):
+            if not bool((indices[1:] > indices[:-1]).all()):
+                raise LtsftError("`indices` is expected to be strictly increasing, but is not.")
+            if indices[0] < 0 or indices[-1] >= size:
+                raise LtsftError(
+                    f"`indices` is expected to lie within the {size:,} entries of a tensor of "
+                    f"shape {tuple(self.shape)}, but got {int(indices[0])} … {int(indices[-1])}."
+                )
+            if not bool(torch.isfinite(values).all()):
+                raise LtsftError("`values` is expected to be finite, but got NaN or infinity.")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, SparseDelta)
+            and tuple(self.shape) == tuple(other.shape)
+            and torch.equal(self.indices, other.indices)
+            and self.values.dtype == other.values.dtype
+            and torch.equal(self.values, other.values)
+        )
+
+    def __mul__(self, factor: float) -> "SparseDelta":
+        return replace(self, values=self.values * factor)
+
+    def __add__(self, other: "SparseDelta") -> "SparseDelta":
+        if tuple(self.shape) != tuple(other.shape):
+            raise LtsftError(
+                "differences of one parameter are expected to have one shape, but got "
+                f"{tuple(self.shape)} and {tuple(other.shape)}."
+            )
+        indices, position = torch.cat([self.indices, other.indices]).unique(return_inverse=True)
+        dtype = torch.promote_types(self.values.dtype, other.values.dtype)
+        values = torch.zeros(len(indices), dtype=dtype)
+        # Each position occurs at most once in either operand, so both lines are exact and ordered.
+        values[position[: len(self)]] = self.values.to(dtype)
+        values[position[len(self) :]] += other.values.to(dtype)
+        return SparseDelta(self.shape, indices, values)
+
+    def dense(self) -> Tensor:
+        """The difference as a tensor of the full shape."""
+        flat = torch.zeros(torch.Size(self.shape).numel(), dtype=self.values.dtype)
+        flat[self.indices] = self.values
+        return flat.view(self.shape)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SparseFineTuning:
+    """A difference vector φ that is sparse, with the heads that belong to it.
+
+    Values of this class are never changed in place: ``a + b`` and ``a * 0.5`` make new ones.
+    Addition is composition (Ansell et al., 2022, §3.1): θ⁰ + φ_task + φ_language.
+
+    Args:
+        entries: Parameter name -> selected entries. Names are relative to the model that the
+            fine-tuning is applied to.
+        whole: Parameter name -> value of heads and other parameters that are kept whole. These are
+            values, not differences: scaling leaves them alone.
+        metadata: Where it comes from and what it is for.
+
+    Example:
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> _ = nn.init.ones_(model.weight)
+        >>> delta = SparseDelta((1, 2), torch.tensor([1]), torch.tensor([0.5]))
+        >>> sft = SparseFineTuning({"weight": delta})
+        >>> with (sft + sft * 2).apply(model):
+        ...     model.weight.tolist()
+        [[1.0, 2.5]]
+        >>> model.weight.tolist()
+        [[1.0, 1.0]]
+    """
+
+    entries: Mapping[str, SparseDelta]
+    whole: Mapping[str, Tensor] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)
+
+    @classmethod
+    def from_difference(
+        cls,
+        module: nn.Module,
+        initial: Mapping[str, Tensor],
+        mask: Mask,
+        whole: Mapping[str, Tensor] | None = None,
+        metadata: Metadata | None = None,
+    ) -> "SparseFineTuning":
+        """Take φ = θ - θ⁰ at the selected entries of a trained module.
+
+        All K selected positions are kept, also where the difference is 0. Differences are taken in
+        float32 (float64 parameters: float64). One rounding is left: θ⁰ + φ equals θ within one unit
+        in the last place of the larger of the two.
+
+        Args:
+            module: The trained module.
+            initial: Values of the maskable parameters before training, by name.
+            mask: Which entries were selected.
+            whole: Tensors kept whole, by name.
+            metadata: See :class:`Metadata`.
+        """
+        parameters = dict(module.named_parameters())
+        entries = {}
+        for name, indices in mask.indices().items():
+            if not len(indices):
+                continue
+            parameter = parameters[name].detach()
+            dtype = torch.promote_types(parameter.dtype, torch.float32)
+            start = initial[name].to(parameter.device).flatten()[indices].to(dtype)
+            values = parameter.flatten()[indices].to(dtype) - start
+            entries[name] = SparseDelta(tuple(parameter.shape), indices.cpu(), values.cpu())
+        copies = {name: t.detach().cpu().clone() for name, t in (whole or {}).items()}
+        return cls(entries, copies, metadata or Metadata())
+
+    @property
+    def num_params(self) -> int:
+        """Number of selected entries, K."""
+        return sum(len(delta) for delta in self.entries.values())
+
+    def __repr__(self) -> str:
+        meta = self.metadata
+        said = [f"{key}={v!r}" for key in ("task", "language") if (v := getattr(meta, key))]
+        of = (
+            f" ({self.num_params / meta.num_maskable:.2%} of {meta.num_maskable:,})"
+            if meta.num_maskable
+            else ""
+        )
+        said.append(f"{self.num_params:,} entries{of} in {len(self.entries)} tensors")
+        said.append(f"{len(self.whole)} whole tensors")
+        return f"SparseFineTuning({', '.join(said)})"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether entries and whole tensors are the same bit for bit; metadata is not compared."""
+        return (
+            isinstance(other, SparseFineTuning)
+            and dict(self.entries) == dict(other.entries)
+            and self.whole.keys() == other.whole.keys()
+            and all(torch.equal(self.whole[name], other.whole[name]) for name in self.whole)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __mul__(self, factor: float) -> "SparseFineTuning":
+        """Scale the differences; whole tensors stay."""
+        entries = {name: delta * factor for name, delta in self.entries.items()}
+        return replace(self, entries=entries)
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: "SparseFineTuning") -> "SparseFineTuning":
+        """Compose: differences add up where both have an entry, whole tensors are joined.
+
+        Raises:
+            LtsftError: If base models, shapes or heads contradict each other.
+        """
+        if not isinstance(other, SparseFineTuning):
+            return NotImplemented
+        for name in self.whole.keys() & other.whole.keys():
+            if not torch.equal(self.whole[name], other.whole[name]):
+                raise LtsftError(
+                    "sparse fine-tunings are expected to be added only if at most one brings a "
+                    f"head, but both bring `{name}`; leave one out with `.without_whole()`."
+                )
+        entries = dict(self.entries)
+        for name, delta in other.entries.items():
+            entries[name] = entries[name] + delta if name in entries else delta
+        metadata = self.metadata.combined(other.metadata)
+        return SparseFineTuning(entries, {**self.whole, **other.whole}, metadata)
+
+    def without_whole(self) -> "SparseFineTuning":
+        """The differences alone, without heads."""
+        return replace(self, whole={})
+
+    def apply(
+        self, model: nn.Module, *, check_base: bool = True, whole: bool | None = None
+    ) -> Applied:
+        """Add the differences to a model's weights, in place.
+
+        The overwritten values are kept, so that :meth:`Applied.revert` (or the end of a ``with``
+        block) leaves every bit as it was. Several fine-tunings may be in place at once; they are
+        reverted in the opposite order.
+
+        Args:
+            model: A model with parameters of the same names; a bare encoder also fits names that
+                begin with its ``base_model_prefix``.
+            check_base: Refuse a model whose weights are not those of training. Hashing the touched
+                tensors takes a second or two for a base-sized model, the first time.
+            whole: Put whole tensors in place too. ``None``: each head that the model has.
+
+        Returns:
+            The handle that takes it off again.
+
+        Raises:
+            LtsftError: If it does not fit or is in place already; the model is then untouched.
+        """
+        return Applied(self, model, check_base=check_base, whole=whole)
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file; see :mod:`ltsft.sparse.file_format`."""
+        from ltsft.sparse.file_format import save
+
+        save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SparseFineTuning":
+        """Read the file that :meth:`save` wrote.
+
+        Raises:
+            LtsftError: If the file is missing, cut, altered or something else.
+        """
+        from ltsft.sparse.file_format import load
+
+        return load(Path(path))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``sft.safetensors`` into a folder."""
+        from ltsft.sparse.file_format import FILE_NAME
+
+        self.save(Path(folder) / FILE_NAME)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> "SparseFineTuning":
+        """Read from a folder, a file, or a repository of the Hugging Face hub.
+
+        Args:
+            name: Path of a folder that holds ``sft.safetensors``, or of a file, or
+                ``user/repo[@revision]``.
+
+        Raises:
+            LtsftError: If there is nothing of that name, or it is no sparse fine-tuning.
+        """
+        from ltsft.sparse.file_format import locate
+
+        return cls.load(locate(name))

@@ -1,0 +1,111 @@
+"""What a sparse fine-tuning says about itself."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ltsft.errors import LtsftError
+
+
+@dataclass
+class Metadata:
+    """Where a sparse fine-tuning comes from and what it is for.
+
+    Args:
+        base_model: Name or path of the pretrained model.
+        base_revision: Its resolved revision, where it has one.
+        base_digests: Digest of each maskable parameter of the pretrained model, without any
+            fine-tuning; compared when the fine-tuning is applied.
+        tied: Names of tied parameters in training; a weight that was untied in training must not be
+            applied to a model that ties it.
+        trained_with: Names of the fine-tunings that were under it in training and are not part of
+            it (the source language's, for a task).
+        task: ``masked-lm``, ``pos``, …; ``None`` when unknown.
+        language: Language code of the training data.
+        labels: Label names in the order of the head's outputs.
+        selection: How the entries were chosen, e.g. ``LargestChange``.
+        num_params: K, the number of selected entries.
+        num_maskable: Number of maskable entries they were chosen from.
+        num_total: Number of parameters of the model they were trained in, tied weights once.
+        phases: Length and settings of each phase.
+        versions: Versions of the libraries that wrote it.
+        extra: Anything else, JSON values only.
+    """
+
+    base_model: str | None = None
+    base_revision: str | None = None
+    base_digests: dict[str, str] = field(default_factory=dict)
+    tied: list[str] = field(default_factory=list)
+    trained_with: list[str] = field(default_factory=list)
+    task: str | None = None
+    language: str | None = None
+    labels: list[str] | None = None
+    selection: str | None = None
+    num_params: int | None = None
+    num_maskable: int | None = None
+    num_total: int | None = None
+    phases: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line of JSON, keys in the order of the fields."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Metadata":
+        """Read what :meth:`to_json` wrote; unknown keys are kept under `extra`.
+
+        Raises:
+            LtsftError: If the text is no JSON object.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise LtsftError(f"metadata is expected to be JSON, but got {text[:40]!r}.") from error
+        if not isinstance(values, dict):
+            raise LtsftError(f"metadata is expected to be a JSON object, but got {text[:40]!r}.")
+        known = {f.name for f in fields(cls)}
+        metadata = cls(**{key: value for key, value in values.items() if key in known})
+        metadata.extra |= {key: value for key, value in values.items() if key not in known}
+        return metadata
+
+    def combined(self, other: "Metadata") -> "Metadata":
+        """What is true of the sum of two fine-tunings; fields that disagree are joined or dropped.
+
+        Raises:
+            LtsftError: If the two were trained on different base weights.
+        """
+        for name in self.base_digests.keys() & other.base_digests.keys():
+            if self.base_digests[name] != other.base_digests[name]:
+                raise LtsftError(
+                    "sparse fine-tunings are expected to be added only if they have one base "
+                    f"model, but `{name}` of {self.base_model} and of {other.base_model} differ."
+                )
+
+        def agreed(name: str) -> Any:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            return mine if mine == theirs else None
+
+        def joined(name: str) -> str | None:
+            parts = [getattr(m, name) for m in (self, other) if getattr(m, name)]
+            return "+".join(dict.fromkeys(parts)) or None
+
+        return Metadata(
+            base_model=agreed("base_model"),
+            base_revision=agreed("base_revision"),
+            base_digests=self.base_digests | other.base_digests,
+            tied=[name for name in self.tied if name in other.tied],
+            trained_with=list(dict.fromkeys(self.trained_with + other.trained_with)),
+            task=joined("task"),
+            language=joined("language"),
+            labels=self.labels
+            if other.labels is None
+            else other.labels
+            if self.labels is None
+            else agreed("labels"),
+            selection=joined("selection"),
+            num_maskable=agreed("num_maskable"),
+            num_total=agreed("num_total"),
+            versions=agreed("versions") or {},
+        )
