@@ -30,6 +30,23 @@ class Mask(Mapping[str, Tensor]):
                 )
         self._tensors = dict(tensors)
 
+    @classmethod
+    def from_indices(
+        cls, indices: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]
+    ) -> "Mask":
+        """The inverse of :meth:`indices`.
+
+        Args:
+            indices: Per tensor the flat positions of the selected entries.
+            shapes: Shape of every maskable tensor.
+        """
+        masks = {}
+        for name, shape in shapes.items():
+            flat = torch.zeros(shape.numel(), dtype=torch.bool)
+            flat[indices[name].cpu()] = True
+            masks[name] = flat.view(shape)
+        return cls(masks)
+
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
 

@@ -70,6 +70,10 @@ class Selection(ABC):
             The mask over the maskable parameters, with exactly K entries True.
         """
 
+    def describe(self, candidates: Candidates, mask: Mask) -> str:
+        """What is worth a word in the log about a choice; begins with a separator."""
+        return ""
+
 
 class LargestChange(Selection):
     """The K entries that changed most in the dense phase: LT-SFT.
@@ -82,6 +86,17 @@ class LargestChange(Selection):
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
         return select_largest(candidates.changes, num_params)
+
+    def describe(self, candidates: Candidates, mask: Mask) -> str:
+        """The least change that was selected beside the greatest that was not."""
+        kept, left_out = [], []
+        for name, change in candidates.changes():
+            selected = mask[name].to(change.device)
+            kept += [change[selected].min().item()] if selected.any() else []
+            left_out += [change[~selected].max().item()] if not selected.all() else []
+        least = f"{min(kept):.3e}" if kept else "none"
+        greatest = f"{max(left_out):.3e}" if left_out else "none"
+        return f"; smallest |Δ| selected {least}, largest left out {greatest}"
 
 
 class Random(Selection):

@@ -1,0 +1,8 @@
+"""Lightning callbacks: the two phases of a sparse fine-tuning, and languages at test time."""
+
+from ltsft.callbacks.language_sfts import LanguageSfts
+from ltsft.callbacks.phase import Phase
+from ltsft.callbacks.progress import PhaseProgressBar
+from ltsft.callbacks.sparse_mask import SparseMaskCallback
+
+__all__ = ["LanguageSfts", "Phase", "PhaseProgressBar", "SparseMaskCallback"]

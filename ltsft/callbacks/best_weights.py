@@ -1,0 +1,53 @@
+"""The best weights of one phase."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+Mode = Literal["min", "max"]
+
+
+class BestWeights:
+    """Keeps a copy of the weights that scored best so far, on the CPU.
+
+    A phase has a keeper of its own: ModelCheckpoint would rank dense and sparse weights together.
+
+    Args:
+        mode: Whether the least (``min``) or the greatest (``max``) value is best.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
+        self.value: float | None = None
+        self.weights: dict[str, Tensor] = {}
+        self.num_since = 0
+
+    def offer(self, value: float, weights: Mapping[str, Tensor]) -> bool:
+        """Keep `weights` if `value` is better than any before; the earlier of equals stays.
+
+        Args:
+            value: The monitored metric; NaN is never best.
+            weights: Tensors by name, copied if kept.
+
+        Returns:
+            Whether they were kept.
+        """
+        better = not math.isnan(value) and (
+            self.value is None or (value < self.value if self.mode == "min" else value > self.value)
+        )
+        self.num_since = 0 if better else self.num_since + 1
+        if better:
+            self.value = value
+            self.weights = {name: t.detach().cpu().clone() for name, t in weights.items()}
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """Value, weights, and validations since, as tensors and primitives."""
+        return {"value": self.value, "weights": self.weights, "num_since": self.num_since}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.value, self.num_since = state["value"], state["num_since"]
+        self.weights = {name: tensor.cpu() for name, tensor in state["weights"].items()}

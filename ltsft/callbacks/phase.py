@@ -1,0 +1,163 @@
+"""How long a phase is, and where training is in it."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lightning.pytorch import Trainer
+
+from ltsft.errors import LtsftError
+
+PhaseName = Literal["dense", "sparse"]
+
+
+@dataclass
+class Phase:
+    """Length and regularisation of one phase.
+
+    The length in optimizer steps is the lesser of `max_steps` and `max_epochs`, and at least
+    `min_steps` (Ansell et al., 2022, §4.2: the lesser of 100 epochs and 100,000 steps, at least
+    30,000). Steps count gradient accumulation and all ranks; an epoch is one pass over the data.
+
+    Args:
+        max_steps: Optimizer steps at the most.
+        max_epochs: Passes over the training data at the most.
+        min_steps: Optimizer steps at the least; wins over the other two.
+        patience: End the phase after this many validations in a row without a new best value of
+            the monitored metric. ``None``: never.
+        l1: λ of the penalty λ/N · Σ|θᵢ - θ⁰ᵢ| (§3.1). The paper: 0.1 for languages, 0 for tasks.
+
+    Raises:
+        LtsftError: If a value is out of range, or the phase would have no length.
+    """
+
+    max_steps: int | None = None
+    max_epochs: int | None = None
+    min_steps: int | None = None
+    patience: int | None = None
+    l1: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "max_epochs", "min_steps", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise LtsftError(
+                    f"`{name}` of a phase is expected to be 1 or more, but got {value}; leave a "
+                    "phase out by the choice of `sparse.selection` (`Random` has no dense phase)."
+                )
+        if self.max_steps is None and self.max_epochs is None:
+            raise LtsftError(
+                "a phase is expected to have `max_steps` or `max_epochs`, but got neither; set "
+                "`sparse.dense.max_steps` and `sparse.sparse.max_steps`, or the `max_epochs`."
+            )
+        if self.l1 < 0:
+            raise LtsftError(f"`l1` of a phase is expected to be 0 or more, but got {self.l1}.")
+
+    def num_steps(self, steps_per_epoch: float) -> int:
+        """Length in optimizer steps.
+
+        Args:
+            steps_per_epoch: Optimizer steps in one pass; infinite for data without a length.
+
+        Raises:
+            LtsftError: If only `max_epochs` is given and a pass has no end.
+
+        Example:
+            >>> Phase(max_steps=100, max_epochs=3, min_steps=40).num_steps(10)
+            40
+        """
+        lengths = [self.max_steps] if self.max_steps is not None else []
+        if self.max_epochs is not None and not math.isinf(steps_per_epoch):
+            lengths.append(self.max_epochs * int(steps_per_epoch))
+        if not lengths:
+            raise LtsftError(
+                "a phase is expected to have `max_steps` where the training data have no length, "
+                "but got only `max_epochs`."
+            )
+        return max(min(lengths), self.min_steps or 0)
+
+
+class PhaseClock:
+    """Where training is: the phase, its first step, its passes over the data, and whether it ended.
+
+    Args:
+        phases: Settings by phase.
+        first: The phase that training starts in.
+    """
+
+    def __init__(self, phases: dict[PhaseName, Phase], first: PhaseName) -> None:
+        self.phases = phases
+        self.phase: PhaseName = first
+        self.first_step = 0
+        self.num_passes = 0
+        self.over = False
+        self.lengths: dict[PhaseName, int] = {}
+
+    @property
+    def current(self) -> Phase:
+        """Settings of the phase that training is in."""
+        return self.phases[self.phase]
+
+    @property
+    def num_steps(self) -> int:
+        """Length of the phase that training is in, in optimizer steps."""
+        return self.lengths[self.phase]
+
+    def steps_done(self, trainer: Trainer) -> int:
+        """Optimizer steps taken in this phase."""
+        return trainer.global_step - self.first_step
+
+    def tick(self, trainer: Trainer) -> None:
+        """Note the end of the phase when its steps are done."""
+        self.over |= self.steps_done(trainer) >= self.num_steps
+
+    def start(self, phase: PhaseName, trainer: Trainer) -> None:
+        """Begin a phase at the current step."""
+        self.phase, self.first_step = phase, trainer.global_step
+        self.num_passes, self.over = 0, False
+
+    @contextmanager
+    def as_the_whole_fit(self, trainer: Trainer) -> Iterator[None]:
+        """Let the phase's length be the fit's, for code that asks while optimizers are built.
+
+        Inside, ``trainer.estimated_stepping_batches`` is the length of the phase. Outside, the
+        Trainer has no limit; with both its limits at -1 the estimate is infinite, and a linear
+        schedule would silently give a learning rate of 0.
+        """
+        if self.phase not in self.lengths:
+            self._resolve(trainer)
+        loop = trainer.fit_loop.epoch_loop
+        unlimited, loop.max_steps = loop.max_steps, self.num_steps
+        try:
+            yield
+        finally:
+            loop.max_steps = unlimited
+
+    def _resolve(self, trainer: Trainer) -> None:
+        """Turn epochs into optimizer steps, which needs the training data's length."""
+        steps_per_epoch = math.inf
+        if any(phase.max_epochs is not None for phase in self.phases.values()):
+            trainer.fit_loop.setup_data()
+            steps_per_epoch = trainer.fit_loop.max_batches / trainer.accumulate_grad_batches
+            if not math.isinf(steps_per_epoch):
+                steps_per_epoch = math.ceil(steps_per_epoch)  # the last batches step as well
+        for name, phase in self.phases.items():
+            # `fast_dev_run` asks for a quick walk through everything: both phases, a batch or so.
+            quick = int(trainer.fast_dev_run)
+            self.lengths[name] = quick or phase.num_steps(steps_per_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, primitives only."""
+        return {
+            "phase": self.phase,
+            "first_step": self.first_step,
+            "num_passes": self.num_passes,
+            "over": self.over,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        for name, value in state.items():
+            setattr(self, name, value)
