@@ -147,6 +147,8 @@ class SparseMaskCallback(Callback):
         if self._clock.phase == "sparse":
             self._begin_sparse_phase(trainer)
         self._restore_random_state(trainer)
+        if self._random_states and trainer.fit_loop._data_fetcher is not None:
+            iter(trainer.fit_loop._data_fetcher)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -173,6 +175,8 @@ class SparseMaskCallback(Callback):
             self._best = BestWeights(self._mode)
             trainer.strategy.setup_optimizers(trainer)
             self._begin_sparse_phase(trainer)
+        if not trainer.fit_loop.is_resuming:
+            self._restore_random_state(trainer)
         self._start_pass(trainer)
 
     @override
@@ -191,6 +195,7 @@ class SparseMaskCallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._random_states = []
         self._clock.tick(trainer)
         if self._clock.over:
             self._end_phase(trainer)
@@ -511,18 +516,23 @@ class SparseMaskCallback(Callback):
             )
 
     def _restore_random_state(self, trainer: Trainer) -> None:
+        """Put random state back, as often as it takes until the first batch of a resumed run.
+
+        A loader draws its seed when its iterator is made. On resuming after a whole pass that is
+        before `on_fit_start`, when data were set up early for the phases' lengths; on resuming from
+        the validation at the end of a pass it is once more after `on_train_epoch_start`. Each time
+        the draw must come from the saved state.
+        """
         if not self._random_states:
             return
-        if len(self._random_states) == trainer.world_size:
-            random_state.restore(self._random_states[trainer.global_rank])
-        else:
+        if len(self._random_states) != trainer.world_size:
             rank_zero_warn(
                 f"The checkpoint is of {len(self._random_states)} ranks and this run has "
                 f"{trainer.world_size}: random states start afresh."
             )
-        if trainer.fit_loop._data_fetcher is not None:
-            # Data set up early, while optimizers were built, drew their seed too soon: once more.
-            iter(trainer.fit_loop._data_fetcher)
+            self._random_states = []
+            return
+        random_state.restore(self._random_states[trainer.global_rank])
 
 
 def _buffers(module: nn.Module) -> dict[str, Tensor]:

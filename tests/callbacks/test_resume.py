@@ -1,0 +1,61 @@
+"""A run that was stopped and resumed ends bit-identically to the one that was not."""
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from ltsft.callbacks import Phase
+from tests.callbacks.plain import Plain, callback, data, trainer
+
+
+class SaveAt(Callback):
+    """Writes a checkpoint each time a hook is called."""
+
+    def __init__(self, folder, hook):
+        self.folder = folder
+        setattr(self, hook, self._save)
+
+    def _save(self, trainer, *_):
+        if not trainer.sanity_checking:
+            trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
+
+
+def fit(ckpt_path=None, extra=(), shuffle=True, **settings):
+    module = Plain(dropout=0.3, batch_norm=True, seed=0 if ckpt_path is None else 99)
+    sft = callback(
+        dense=Phase(max_steps=25, l1=0.1),
+        sparse=Phase(max_epochs=3, l1=0.1),
+        monitor="val_loss",
+        mode="min",
+    )
+    torch.manual_seed(5 if ckpt_path is None else 77)
+    run = trainer(sft, *extra, **settings)
+    run.fit(module, data(shuffle=shuffle), data(seed=2), ckpt_path=ckpt_path)
+    return module, sft.sft
+
+
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_validation_end"])
+def test_resuming_from_any_epoch_is_bit_identical(tmp_path, hook):
+    """10 batches an epoch; dense: 25 steps, so its last pass is cut in half; sparse: 30 steps.
+
+    Both the last checkpoint of the dense phase (step 25: exactly at the boundary) and those at
+    whole epochs of either phase are resumed, with dropout, shuffling, buffers and an L1 term.
+    """
+    module, expected = fit(extra=[SaveAt(tmp_path, hook)])
+    steps = sorted(int(path.stem) for path in tmp_path.glob("*.ckpt"))
+    assert steps == [10, 20, 25, 35, 45, 55]
+    for step in steps:
+        resumed, sft = fit(ckpt_path=tmp_path / f"{step}.ckpt")
+        assert sft == expected, f"resumed at step {step}"
+        for name, value in module.state_dict().items():
+            assert torch.equal(resumed.state_dict()[name], value), (step, name)
+
+
+def test_model_checkpoint_files_resume(tmp_path):
+    """Lightning's own ModelCheckpoint, at its default moment, writes resumable files."""
+    saver = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{step}")
+    module, expected = fit(extra=[saver], enable_checkpointing=True)
+    paths = sorted(tmp_path.glob("*.ckpt"))
+    assert len(paths) == 6
+    for path in paths:
+        assert fit(ckpt_path=path)[1] == expected, path.name
