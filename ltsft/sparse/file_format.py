@@ -9,15 +9,19 @@ Tensors, for each parameter ``NAME``:
 * ``shape/NAME``: the parameter's shape, int64.
 * ``whole/NAME``: a tensor kept whole (heads); its value, not a difference.
 
-Metadata, strings: ``format`` is ``ltsft``, ``format_version`` is ``1``, ``sft`` the JSON object of
-:class:`~ltsft.sparse.metadata.Metadata`, ``digest`` the SHA-256 that :func:`_digest` defines.
+Metadata: one string under the key ``ltsft``, a JSON object with ``format_version`` (the number 1),
+``digest`` (the SHA-256 that :func:`_digest` defines) and ``sft`` (the object of
+:class:`~ltsft.sparse.metadata.Metadata`). One key, because safetensors writes several in random
+order, and the same value is to give the same bytes.
 """
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,7 +33,7 @@ from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
 from ltsft.sparse.metadata import Metadata
 
 FILE_NAME = "sft.safetensors"
-FORMAT_VERSION = "1"
+FORMAT_VERSION = 1
 
 
 def save(sft: SparseFineTuning, path: Path) -> None:
@@ -47,12 +51,12 @@ def save(sft: SparseFineTuning, path: Path) -> None:
     # Clones: heads may share memory, which safetensors refuses.
     tensors |= {f"whole/{name}": t.detach().cpu().clone() for name, t in sft.whole.items()}
     metadata = sft.metadata.to_json()
-    header = {
-        "format": "ltsft",
+    about = {
         "format_version": FORMAT_VERSION,
-        "sft": metadata,
         "digest": _digest(tensors, metadata),
+        "sft": json.loads(metadata),
     }
+    header = {"ltsft": json.dumps(about, ensure_ascii=False)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -86,17 +90,19 @@ def load(path: Path) -> SparseFineTuning:
             f"`{path}` is expected to be a safetensors file, but cannot be read ({error}); it may "
             "be cut: copy or download it again."
         ) from error
-    if header.get("format") != "ltsft":
+    if "ltsft" not in header:
         raise LtsftError(
-            f"`{path}` is expected to hold a sparse fine-tuning, but says it holds "
-            f"{header.get('format')!r}; name the file or folder that `ltsft fit` wrote (`sft/`)."
+            f"`{path}` is expected to hold a sparse fine-tuning, but says nothing of one; name the "
+            "file or folder that `ltsft fit` wrote (`sft/`)."
         )
-    if header.get("format_version") != FORMAT_VERSION:
+    about = _about(header["ltsft"], path)
+    if about.get("format_version") != FORMAT_VERSION:
         raise LtsftError(
             f"`{path}` is expected to have format version {FORMAT_VERSION}, but has "
-            f"{header.get('format_version')}; update ltsft."
+            f"{about.get('format_version')}; update ltsft."
         )
-    if header.get("digest") != _digest(tensors, header.get("sft", "")):
+    metadata = json.dumps(about.get("sft"), ensure_ascii=False)
+    if about.get("digest") != _digest(tensors, metadata):
         raise LtsftError(
             f"`{path}` is expected to match the digest it carries, but does not: it was altered; "
             "copy or download it again."
@@ -110,9 +116,22 @@ def load(path: Path) -> SparseFineTuning:
                 entries[name] = SparseDelta(shape, tensor.long(), tensors[f"values/{name}"])
             elif kind == "whole":
                 whole[name] = tensor
-        return SparseFineTuning(entries, whole, Metadata.from_json(header["sft"]))
+        return SparseFineTuning(entries, whole, Metadata.from_json(metadata))
     except (KeyError, TypeError, LtsftError) as error:
         raise LtsftError(f"`{path}` is expected to follow the format, but: {error}") from error
+
+
+def _about(text: str, path: Path) -> dict[str, Any]:
+    """Parse the JSON object in the file's metadata."""
+    try:
+        about = json.loads(text)
+    except json.JSONDecodeError:
+        about = None
+    if not isinstance(about, dict):
+        raise LtsftError(
+            f"`{path}` is expected to describe itself by a JSON object, but got {text[:40]!r}."
+        )
+    return about
 
 
 def locate(name: str | Path) -> Path:
