@@ -559,14 +559,14 @@ def _lift_limits(trainer: Trainer) -> None:
         for name, value, unset in (
             ("max_epochs", fit.max_epochs, (None, -1, _LIGHTNINGS_DEFAULT_MAX_EPOCHS)),
             ("max_steps", epoch.max_steps, (None, -1)),
-            ("min_epochs", fit.min_epochs, (None, 0)),
             ("min_steps", epoch.min_steps, (None, 0)),
+            ("min_epochs", fit.min_epochs, (None, 0)),
         ):
             if value not in unset:
                 raise LtsftError(
                     f"`trainer.{name}` is expected to be left out (the phases have lengths of "
-                    f"their own), but got {value}; set `sparse.dense.{name}` and "
-                    f"`sparse.sparse.{name}` instead."
+                    f"their own), but got {value}; set lengths in `sparse.dense` and "
+                    "`sparse.sparse` instead."
                 )
     fit.max_epochs, epoch.max_steps = -1, -1
 

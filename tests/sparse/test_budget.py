@@ -52,9 +52,7 @@ def test_mistakes_are_refused(settings, message):
 
 
 def test_more_than_there_is_is_refused():
-    with pytest.raises(
-        LtsftError, match="at most the 10 maskable entries, but num_params: 11 asks"
-    ):
+    with pytest.raises(LtsftError, match="at most the 10 maskable entries, but num_params: 11"):
         Budget(num_params=11).resolve(nn.Linear(1, 1), 10)
 
 

@@ -1,0 +1,65 @@
+"""Two processes (gloo) hold one mask, and the weights of one process with the same global batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ltsft.callbacks.ranks import check_equal, gather
+from ltsft.errors import LtsftError
+from ltsft.sparse import SparseFineTuning
+
+ROOT = Path(__file__).parents[2]
+
+
+def fit(folder, num_ranks, accumulate=1, ckpt_path="-"):
+    folder.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.callbacks.ddp_fit"]
+    arguments = [str(folder), str(num_ranks), str(accumulate), str(ckpt_path)]
+    run = subprocess.run(
+        command + arguments, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    ranks = [torch.load(folder / f"rank{rank}.pt") for rank in range(num_ranks)]
+    return ranks, SparseFineTuning.from_pretrained(folder)
+
+
+def test_two_processes_equal_one(tmp_path):
+    """Float64 and no dropout; sums over ranks are taken in another order, hence 1e-12.
+
+    The ranks even start from different weights: the first rank's count, for the rewind as well.
+    Resuming at the boundary with two processes gives the same to the bit.
+    """
+    (one,), sft_one = fit(tmp_path / "one", 1)
+    (first, second), sft_two = fit(tmp_path / "two", 2)
+    assert first["mask"] == second["mask"] == one["mask"]
+    for name, expected in one["weights"].items():
+        assert torch.equal(first["weights"][name], second["weights"][name]), name
+        torch.testing.assert_close(first["weights"][name], expected, rtol=0, atol=1e-12)
+    for name, delta in sft_one.entries.items():
+        assert torch.equal(delta.indices, sft_two.entries[name].indices)
+
+    (_, resumed), again = fit(tmp_path / "again", 2, 1, tmp_path / "two" / "boundary.ckpt")
+    assert again == sft_two
+    for name, expected in first["weights"].items():
+        assert torch.equal(resumed["weights"][name], expected), name
+
+    (accumulated, _), _ = fit(tmp_path / "accumulated", 2, 2)
+    assert accumulated["mask"] == one["mask"]
+    for name, expected in one["weights"].items():
+        torch.testing.assert_close(accumulated["weights"][name], expected, rtol=0, atol=1e-12)
+
+
+def test_without_a_process_group_there_is_one_rank():
+    assert gather("x") == ["x"]
+    check_equal("x", "the mask")
+
+
+def test_ranks_that_disagree_are_refused(monkeypatch):
+    monkeypatch.setattr("ltsft.callbacks.ranks.gather", lambda value: [value, "other"])
+    with pytest.raises(LtsftError, match="the mask is expected to be the same on all 2 ranks"):
+        check_equal("mine", "the mask")
