@@ -79,7 +79,8 @@ def load(path: Path) -> SparseFineTuning:
     """
     if not path.is_file():
         raise LtsftError(
-            f"`{path}` is expected to be the file of a sparse fine-tuning, but is none."
+            f"`{path}` is expected to be the file or folder of a sparse fine-tuning, but there is "
+            "no such file."
         )
     try:
         with safe_open(path, framework="pt") as file:
