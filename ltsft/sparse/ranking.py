@@ -6,6 +6,7 @@ largest is found by counting 16 bits at a time: two passes for float32, four for
 are asked for anew in each pass and may be computed tensor by tensor.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
@@ -17,6 +18,10 @@ from ltsft.sparse.mask import Mask
 Scores = Callable[[], Iterable[tuple[str, Tensor]]]
 
 _DIGIT_BITS = 16
+_NUM_DIGITS = 1 << _DIGIT_BITS
+_BITS_OF_INFINITY = {torch.float64: 0x7FF << 52} | dict.fromkeys(
+    (torch.float32, torch.float16, torch.bfloat16), 0xFF << 23
+)
 _CHUNK_ENTRIES = 1 << 22  # bounds the temporary copies that counting and comparing make
 
 
@@ -47,18 +52,7 @@ def select_largest(scores: Scores | Mapping[str, Tensor], num_params: int) -> Ma
         mapping = scores
         scores = mapping.items
 
-    num_entries, num_bits = _check(scores)
-    if not 0 <= num_params <= num_entries:
-        raise LtsftError(
-            f"`num_params` is expected to be between 0 and the {num_entries:,} maskable entries, "
-            f"but got {num_params:,}; lower the budget (`sparse.budget`) or widen the scope."
-        )
-    if num_params == 0:
-        return Mask(
-            {n: torch.zeros(s.shape, dtype=torch.bool, device=s.device) for n, s in scores()}
-        )
-
-    threshold, num_ties = _threshold(scores, num_params, num_bits)
+    threshold, num_ties = _threshold(scores, num_params)
 
     masks = {}
     for name, score in scores():
@@ -74,23 +68,60 @@ def select_largest(scores: Scores | Mapping[str, Tensor], num_params: int) -> Ma
     return Mask(masks)
 
 
-def _threshold(scores: Scores, num_params: int, num_bits: int) -> tuple[int, int]:
+def _threshold(scores: Scores, num_params: int) -> tuple[float, int]:
     """Find the bits of the K-th largest score, and how many entries equal to it are selected."""
-    prefix, missing = 0, num_params
-    for shift in range(num_bits - _DIGIT_BITS, -1, -_DIGIT_BITS):
-        counts = torch.zeros(1 << _DIGIT_BITS, dtype=torch.int64)
+    counts, num_bits = _count_leading_digits(scores)
+    num_entries = int(counts.sum())
+    if not 0 <= num_params <= num_entries:
+        raise LtsftError(
+            f"`num_params` is expected to be between 0 and the {num_entries:,} maskable entries, "
+            f"but got {num_params:,}; lower the budget (`sparse.budget`) or widen the scope."
+        )
+    if num_params == 0:
+        return math.inf, 0
+    prefix, missing = _digit_of(counts, num_params)
+    for shift in range(num_bits - 2 * _DIGIT_BITS, -1, -_DIGIT_BITS):
+        counts = torch.zeros(_NUM_DIGITS, dtype=torch.int64)
         for _, score in scores():
             for _, bits in _chunks(score):
                 high = bits >> shift
-                if shift + _DIGIT_BITS < num_bits:
-                    high = high[(high >> _DIGIT_BITS) == prefix]
-                digits = high & ((1 << _DIGIT_BITS) - 1)
-                counts += torch.bincount(digits, minlength=len(counts)).cpu()
-        at_least = counts.flip(0).cumsum(0).flip(0)  # at_least[d]: entries whose digit is >= d
-        digit = int((at_least >= missing).nonzero()[-1])
-        missing -= int(at_least[digit] - counts[digit])
+                digits = high[(high >> _DIGIT_BITS) == prefix] & (_NUM_DIGITS - 1)
+                counts += torch.bincount(digits, minlength=_NUM_DIGITS).cpu()
+        digit, missing = _digit_of(counts, missing)
         prefix = (prefix << _DIGIT_BITS) | digit
     return prefix, missing
+
+
+def _digit_of(counts: Tensor, rank: int) -> tuple[int, int]:
+    """The digit of the entry of a rank (1 is the largest), and its rank among that digit's."""
+    at_least = counts.flip(0).cumsum(0).flip(0)  # at_least[d]: entries whose digit is >= d
+    digit = int((at_least >= rank).nonzero()[-1])
+    return digit, rank - int(at_least[digit] - counts[digit])
+
+
+def _count_leading_digits(scores: Scores) -> tuple[Tensor, int]:
+    """Count the 16 leading bits of all scores, refusing those that cannot be ranked.
+
+    Returns:
+        Counts [2¹⁶], and the number of bits of a score.
+    """
+    counts, width = torch.zeros(_NUM_DIGITS, dtype=torch.int64), None
+    for name, score in scores():
+        for _, bits in _chunks(score):
+            info = torch.iinfo(bits.dtype)
+            if width not in (None, info.bits):
+                raise LtsftError("all scores are expected to have one width, but got two.")
+            width = info.bits
+            # Negative numbers have negative bits; those of NaN exceed infinity's.
+            if bits.min() < 0 or bits.max() >= _BITS_OF_INFINITY.get(score.dtype, info.max):
+                raise LtsftError(
+                    f"the scores of `{name}` are expected to be finite and not negative, but got "
+                    "NaN, infinite or negative ones; training has probably diverged: lower the "
+                    "learning rate or clip gradients (`trainer.gradient_clip_val: 1.0`)."
+                )
+            leading = bits >> (info.bits - _DIGIT_BITS)
+            counts += torch.bincount(leading, minlength=_NUM_DIGITS).cpu()
+    return counts, width or 32
 
 
 def _chunks(score: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -106,22 +137,3 @@ def _chunks(score: Tensor) -> Iterator[tuple[int, Tensor]]:
         elif chunk.dtype == torch.float64:
             chunk = (chunk + 0.0).view(torch.int64)
         yield start, chunk
-
-
-def _check(scores: Scores) -> tuple[int, int]:
-    """Refuse scores that cannot be ranked; return the number of entries and the bits of each."""
-    num_entries, widths = 0, set()
-    for name, score in scores():
-        num_entries += score.numel()
-        widths.add(64 if score.dtype == torch.float64 else 32)
-        for start in range(0, score.numel(), _CHUNK_ENTRIES):
-            chunk = score.detach().flatten()[start : start + _CHUNK_ENTRIES]
-            if not (torch.isfinite(chunk).all() and (chunk >= 0).all()):
-                raise LtsftError(
-                    f"the scores of `{name}` are expected to be finite and not negative, but got "
-                    "NaN, infinite or negative ones; training has probably diverged: lower the "
-                    "learning rate or clip gradients (`trainer.gradient_clip_val: 1.0`)."
-                )
-    if len(widths) > 1:
-        raise LtsftError("all scores are expected to have one width, but got float32 and float64.")
-    return num_entries, widths.pop() if widths else 32

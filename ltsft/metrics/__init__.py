@@ -1,0 +1,31 @@
+"""Scores, each as pure functions and as a torchmetrics Metric that adds up over ranks."""
+
+from ltsft.metrics.attachment import (
+    AttachmentCounts,
+    AttachmentScores,
+    PaperAttachmentScores,
+    count_attachments,
+    universal_relation,
+)
+from ltsft.metrics.decoding import best_tree, decode_trees, greedy_heads, is_tree
+from ltsft.metrics.mean_loss import MeanLoss, Perplexity
+from ltsft.metrics.span_f1 import Span, SpanF1, labelled_spans
+from ltsft.metrics.token_accuracy import TokenAccuracy
+
+__all__ = [
+    "AttachmentCounts",
+    "AttachmentScores",
+    "MeanLoss",
+    "PaperAttachmentScores",
+    "Perplexity",
+    "Span",
+    "SpanF1",
+    "TokenAccuracy",
+    "best_tree",
+    "count_attachments",
+    "decode_trees",
+    "greedy_heads",
+    "is_tree",
+    "labelled_spans",
+    "universal_relation",
+]

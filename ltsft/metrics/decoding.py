@@ -1,0 +1,181 @@
+"""From scores of arcs to heads: greedily, or as the best tree with exactly one root.
+
+Head candidates are the root at index 0 and the words, word *i* at index *i* + 1. A tree has exactly
+one word whose head is the root, as Universal Dependencies ask.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from ufal.chu_liu_edmonds import chu_liu_edmonds
+
+from ltsft.errors import LtsftError
+
+NO_HEAD = -1
+"""The head of padding and of words that were not encoded: no answer, and never a right one."""
+
+
+def greedy_heads(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
+    """Give each word its best candidate, whether or not a tree results.
+
+    A word may even become its own head; the published evaluation of Ansell et al. (2022) is this.
+
+    Args:
+        arc_scores: Scores of the candidates, [B, W, W+1].
+        word_mask: Which words were encoded, [B, W]; only these are candidates.
+
+    Returns:
+        Heads, [B, W]; -1 where `word_mask` is False. Equal scores: the lowest index wins.
+
+    Example:
+        >>> greedy_heads(torch.tensor([[[1.0, 0, 2], [0, 3, 1]]]), torch.tensor([[True, True]]))
+        tensor([[2, 1]])
+    """
+    is_candidate = F.pad(word_mask, (1, 0), value=True)
+    scores = arc_scores.masked_fill(~is_candidate.unsqueeze(1), float("-inf"))
+    return scores.argmax(-1).masked_fill(~word_mask, NO_HEAD)
+
+
+def decode_trees(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
+    """Give each sentence its best tree with exactly one root.
+
+    Args:
+        arc_scores: Scores of the candidates, [B, W, W+1], on any device and of any type; minus
+            infinity forbids an arc.
+        word_mask: Which words were encoded, [B, W]; the tree spans these and no others.
+
+    Returns:
+        Heads, [B, W], on the device of `arc_scores`; -1 where `word_mask` is False.
+
+    Raises:
+        LtsftError: If a score is NaN or plus infinity, or a sentence has no tree.
+
+    Example:
+        >>> decode_trees(torch.tensor([[[1.0, 0, 2], [0, 3, 1]]]), torch.tensor([[True, True]]))
+        tensor([[0, 1]])
+    """
+    scores = arc_scores.detach().to("cpu", torch.float64).numpy()
+    masks = word_mask.cpu().numpy()
+    heads = np.full(masks.shape, NO_HEAD, dtype=np.int64)
+    for sentence, mask in enumerate(masks):
+        words = np.flatnonzero(mask)
+        candidates = np.concatenate([[0], words + 1])
+        tree = best_tree(scores[sentence][np.ix_(words, candidates)])
+        heads[sentence, words] = candidates[tree]
+    return torch.from_numpy(heads).to(arc_scores.device)
+
+
+def best_tree(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Find the tree with exactly one root whose arcs have the largest sum.
+
+    Three steps, each exact:
+
+    1. Every word's best head, if these make a tree with one root: no tree can be better.
+    2. The best tree with any number of roots (Chu and Liu, 1965; Edmonds, 1967), if it has one
+       root: it is the best of a larger set.
+    3. Else the best tree for each choice of the root word, all other arcs from the root being
+       forbidden, and the best of these. A root word is passed over when even with the best heads
+       of all other words, tree or not, it could not win; a few remain as a rule.
+
+    Step 3 alters no score. The usual trick, a penalty on every arc from the root that outweighs all
+    scores together, rounds small differences between roots away where one score is very large.
+
+    Args:
+        scores: Scores of one sentence, [n, n+1]; a word's arc to itself is never used. Minus
+            infinity forbids an arc.
+
+    Returns:
+        Heads of the n words, [n].
+
+    Raises:
+        LtsftError: If a score is NaN or plus infinity, or no tree is left.
+
+    Example:
+        >>> best_tree(np.array([[5.0, 0, 1], [4.0, 2, 0]]))  # greedily both would be roots
+        array([0, 1])
+    """
+    num_words = len(scores)
+    arcs = np.full((num_words + 1, num_words + 1), -np.inf)
+    arcs[1:] = scores
+    np.fill_diagonal(arcs, -np.inf)
+    if not (arcs < np.inf).all():
+        raise LtsftError(
+            "`arc_scores` is expected to hold numbers below infinity, but got NaN or infinity: "
+            "training has diverged; lower the learning rate, or train in float32."
+        )
+    greedy = arcs[1:].argmax(-1)
+    if _is_allowed_tree(arcs, greedy):
+        return greedy
+    heads = _best_tree_with_any_roots(arcs)
+    if _is_allowed_tree(arcs, heads):
+        return heads
+    return _best_over_root_words(arcs)
+
+
+def is_tree(heads: NDArray[np.integer]) -> bool:
+    """Whether heads form a tree with exactly one root.
+
+    Args:
+        heads: Heads of the words of one sentence, [n], each from 0 to n.
+
+    Returns:
+        True if exactly one head is 0 and every word reaches it; True for a sentence of no words.
+
+    Example:
+        >>> is_tree(np.array([0, 1])), is_tree(np.array([0, 0])), is_tree(np.array([0, 3, 2]))
+        (True, False, False)
+    """
+    if len(heads) == 0:
+        return True
+    ancestors = np.concatenate([[0], heads])
+    # Each round doubles the distance: a path in a tree has at most n arcs.
+    for _ in range(len(heads).bit_length()):
+        ancestors = ancestors[ancestors]
+    return bool((heads == 0).sum() == 1 and (ancestors == 0).all())
+
+
+def _best_over_root_words(arcs: NDArray[np.float64]) -> NDArray[np.int64]:
+    best: NDArray[np.int64] | None = None
+    best_total = -math.inf
+    best_below_word = arcs[1:, 1:].max(-1)
+    bounds = []
+    for word in range(len(best_below_word)):
+        others = np.delete(best_below_word, word)
+        # `fsum` rounds once, so that a bound is never below a total it bounds.
+        bounds.append(math.fsum([arcs[word + 1, 0], *others]))
+    for word in np.argsort(bounds)[::-1]:
+        if bounds[word] <= best_total:
+            break
+        with_one_root = arcs.copy()
+        with_one_root[:, 0] = -np.inf
+        with_one_root[word + 1, 0] = arcs[word + 1, 0]
+        heads = _best_tree_with_any_roots(with_one_root)
+        if _is_allowed_tree(with_one_root, heads):
+            total = _total(arcs, heads)
+            if total > best_total:
+                best, best_total = heads, total
+    if best is None:
+        raise LtsftError(
+            f"`arc_scores` is expected to allow a tree over the {len(bounds)} words of a sentence "
+            "with exactly one word below the root, but too many arcs are minus infinity."
+        )
+    return best
+
+
+def _best_tree_with_any_roots(arcs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Chu-Liu/Edmonds over [n+1, n+1]; anything at all if there is no tree."""
+    # To the library NaN forbids an arc.
+    heads, _ = chu_liu_edmonds(np.where(np.isneginf(arcs), np.nan, arcs))
+    return np.asarray(heads[1:], dtype=np.int64)
+
+
+def _is_allowed_tree(arcs: NDArray[np.float64], heads: NDArray[np.int64]) -> bool:
+    return is_tree(heads) and _total(arcs, heads) > -math.inf
+
+
+def _total(arcs: NDArray[np.float64], heads: NDArray[np.int64]) -> float:
+    return math.fsum(arcs[np.arange(1, len(arcs)), heads])

@@ -1,0 +1,296 @@
+"""The shallow biaffine dependency parser of Glavaš and Vulić (2021), without MLPs.
+
+Words are dependents; their head candidates are the root, at index 0, and the words, word *i* at
+index *i* + 1, as in CoNLL-U. The parameters have the names and shapes of the files published with
+Ansell et al. (2022): ``biaffine_arcs.weight`` [1, H+1, H], ``biaffine_rels.weight`` [R, H+1, H+1].
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ltsft.errors import LtsftError
+from ltsft.modules.pooling import pool_words
+
+_MAX_PAIRS = 1024
+"""Pairs scored at once: 1024 x 37 relations x 769 features are 117 MB in float32."""
+
+
+class Biaffine(nn.Module):
+    """Scores of pairs of vectors, xᵀ W y, with a constant 1 appended to either side.
+
+    The weight starts at zero. Scores are computed in float32 or wider, also under autocast: they
+    decide between neighbouring candidates and cost little beside the encoder.
+
+    Args:
+        in_features: H, the size of both vectors.
+        out_features: O, the number of scores of a pair.
+        bias_x: Whether x has a 1 appended.
+        bias_y: Whether y has a 1 appended.
+
+    Example:
+        >>> biaffine = Biaffine(4, out_features=2)
+        >>> tuple(biaffine(torch.randn(1, 3, 4), torch.randn(1, 5, 4)).shape)
+        (1, 2, 3, 5)
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int = 1, bias_x: bool = True, bias_y: bool = True
+    ) -> None:
+        super().__init__()
+        self.bias_x = bias_x
+        self.bias_y = bias_y
+        self.weight = nn.Parameter(
+            torch.zeros(out_features, in_features + bias_x, in_features + bias_y)
+        )
+
+    def extra_repr(self) -> str:
+        """Sizes, for the module's `repr`."""
+        out_features, x_features, _ = self.weight.shape
+        return (
+            f"in_features={x_features - self.bias_x}, out_features={out_features}, "
+            f"bias_x={self.bias_x}, bias_y={self.bias_y}"
+        )
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Score every x with every y.
+
+        Args:
+            x: Vectors, [B, X, H].
+            y: Vectors, [B, Y, H].
+
+        Returns:
+            Scores, [B, O, X, Y].
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            x, y, weight = self._operands(x, y)
+            # One matrix at a time: all at once would hold [B, X, O, H], the largest tensor by far.
+            return torch.stack([x @ matrix @ y.mT for matrix in weight], dim=1)
+
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        """Score each x with the y in the same place.
+
+        Args:
+            x: Vectors, [N, H].
+            y: Vectors, [N, H].
+
+        Returns:
+            Scores, [N, O].
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            x, y, weight = self._operands(x, y)
+            # `F.bilinear` is the same function, but its backward was 40 times slower (37 relations
+            # of a base model's size on a CPU). In chunks, as W y takes [N, O, H].
+            scores = []
+            for x_chunk, y_chunk in zip(x.split(_MAX_PAIRS), y.split(_MAX_PAIRS), strict=True):
+                weighted = F.linear(y_chunk, weight.flatten(0, 1))  # [N, O * H]
+                weighted = weighted.unflatten(-1, weight.shape[:2])  # [N, O, H]
+                scores.append(torch.einsum("ni,noi->no", x_chunk, weighted))
+            return torch.cat(scores)
+
+    def _operands(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        x = F.pad(x.to(dtype), (0, 1), value=1.0) if self.bias_x else x.to(dtype)
+        y = F.pad(y.to(dtype), (0, 1), value=1.0) if self.bias_y else y.to(dtype)
+        return x, y, self.weight.to(dtype)
+
+
+class EncodedWords(NamedTuple):
+    """What a parser scores.
+
+    Args:
+        words: Vectors of the words, [B, W, H].
+        root: Vector of the root, [B, H].
+    """
+
+    words: Tensor
+    root: Tensor
+
+    def candidates(self) -> Tensor:
+        """Vectors of the head candidates, [B, W+1, H]: the root, then the words."""
+        return torch.cat([self.root.unsqueeze(1), self.words], dim=1)
+
+
+class ParserLoss(NamedTuple):
+    """Cross-entropies of a parser, each a mean over the words it was computed for.
+
+    Args:
+        arcs: Of the gold head among the candidates.
+        relations: Of the gold relation, at the gold head.
+    """
+
+    arcs: Tensor
+    relations: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The sum that is minimised."""
+        return self.arcs + self.relations
+
+
+class BiaffineHead(nn.Module):
+    """Scores of arcs and relations from vectors of words: two biaffine maps and nothing else.
+
+    In every method `word_mask`, [B, W], is True where a word was encoded: not padding, and not cut
+    off by a length limit. A word without sub-words that lies within the limit counts as encoded.
+
+    Args:
+        hidden_size: H, the size of the vectors.
+        num_relations: R, the number of relations: 37 universal ones; 38 in the authors' files,
+            whose first is ``_``.
+    """
+
+    def __init__(self, hidden_size: int, num_relations: int) -> None:
+        super().__init__()
+        self.biaffine_arcs = Biaffine(hidden_size, bias_y=False)
+        self.biaffine_rels = Biaffine(hidden_size, num_relations)
+
+    def arc_scores(self, encoded: EncodedWords, word_mask: Tensor) -> Tensor:
+        """Score every head candidate of every word: (x, 1)ᵀ W y.
+
+        Args:
+            encoded: Vectors of the words and the root.
+            word_mask: Which words were encoded, [B, W].
+
+        Returns:
+            Scores in float32 or wider, [B, W, W+1]; minus infinity where the candidate is a word
+            that was not encoded. The root is always a candidate, so that no softmax is NaN. A word
+            is among its own candidates, as in the published parsers; decoding to a tree leaves that
+            arc out.
+        """
+        scores = self.biaffine_arcs(encoded.words, encoded.candidates()).squeeze(1)
+        is_candidate = F.pad(word_mask, (1, 0), value=True)  # [B, W+1]
+        return scores.masked_fill(~is_candidate.unsqueeze(1), float("-inf"))
+
+    def relation_scores(self, encoded: EncodedWords, heads: Tensor) -> Tensor:
+        """Score the relations of each word to one head: (x, 1)ᵀ Wᵣ (y, 1).
+
+        Args:
+            encoded: Vectors of the words and the root.
+            heads: Index of each word's head, [B, W]; where it is negative (no head), the scores
+                mean nothing.
+
+        Returns:
+            Scores in float32 or wider, [B, W, R].
+        """
+        batch_size, num_words, _ = encoded.words.shape
+        everywhere = torch.ones_like(heads, dtype=torch.bool)
+        dependents, head_vectors = _arcs(encoded, heads.clamp(min=0), everywhere)
+        return self.biaffine_rels.paired(dependents, head_vectors).view(batch_size, num_words, -1)
+
+    def all_relation_scores(self, encoded: EncodedWords) -> Tensor:
+        """Score the relations of each word to every head candidate, padding too.
+
+        Needs W+1 times the memory of :meth:`relation_scores`, and training never uses it.
+
+        Args:
+            encoded: Vectors of the words and the root.
+
+        Returns:
+            Scores in float32 or wider, [B, W, W+1, R].
+        """
+        return self.biaffine_rels(encoded.words, encoded.candidates()).permute(0, 2, 3, 1)
+
+    def loss(
+        self, encoded: EncodedWords, word_mask: Tensor, heads: Tensor, relations: Tensor
+    ) -> ParserLoss:
+        """Compute the losses of gold heads, and of gold relations at the gold heads.
+
+        Arcs from the root count like all others, whatever the padding id of the model: gold heads
+        have a padding value of their own.
+
+        Args:
+            encoded: Vectors of the words and the root.
+            word_mask: Which words were encoded, [B, W].
+            heads: Gold heads, [B, W]; negative for padding.
+            relations: Gold relations, [B, W]; negative for padding, and for a relation outside the
+                inventory, which has no loss.
+
+        Returns:
+            The two means. A word that was not encoded has no loss, nor has a word whose head was
+            not: no candidate would be right. Without any word a mean is 0.
+        """
+        is_candidate = F.pad(word_mask, (1, 0), value=True)
+        head_is_candidate = is_candidate.gather(1, heads.clamp(min=0))
+        has_arc = word_mask & (heads >= 0) & head_is_candidate
+        has_relation = has_arc & (relations >= 0)
+        arc_scores = self.arc_scores(encoded, word_mask)[has_arc]
+        relation_scores = self.biaffine_rels.paired(*_arcs(encoded, heads, has_relation))
+        return ParserLoss(
+            arcs=_mean_cross_entropy(arc_scores, heads[has_arc]),
+            relations=_mean_cross_entropy(relation_scores, relations[has_relation]),
+        )
+
+
+class BiaffineParser(BiaffineHead):
+    """An encoder with a :class:`BiaffineHead`.
+
+    The vector of a word is the mean of its sub-words after dropout; that of the root is the
+    encoder's pooled first token, without dropout, as in the code of Ansell et al. (2022). (The
+    `adapters` library takes the first token's final state instead.)
+
+    The encoder keeps the name it has in its model family (``bert``, ``roberta``), and the maps lie
+    beside it, so that parameters are called as in published files.
+
+    Args:
+        encoder: A `transformers` encoder with a pooling layer, such as a ``BertModel``.
+        num_relations: R, the number of relations.
+        dropout: Share of the encoder's output that is dropped in training; default: the
+            ``hidden_dropout_prob`` of the encoder's config.
+
+    Raises:
+        LtsftError: If the encoder has no pooling layer.
+    """
+
+    def __init__(self, encoder: Any, num_relations: int, dropout: float | None = None) -> None:
+        if getattr(encoder, "pooler", None) is None:
+            raise LtsftError(
+                "`encoder` is expected to have a pooling layer, whose output stands for the root, "
+                f"but got a {type(encoder).__name__} without; load it with "
+                "`add_pooling_layer=True`, or take a BERT-like or RoBERTa-like model."
+            )
+        super().__init__(encoder.config.hidden_size, num_relations)
+        self.config = encoder.config
+        self.base_model_prefix: str = encoder.base_model_prefix
+        self.add_module(self.base_model_prefix, encoder)
+        self.dropout = nn.Dropout(
+            encoder.config.hidden_dropout_prob if dropout is None else dropout
+        )
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The encoder."""
+        return self.get_submodule(self.base_model_prefix)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, word_ids: Tensor, num_words: int
+    ) -> EncodedWords:
+        """Encode sentences.
+
+        Args:
+            input_ids: Sub-words, [B, T].
+            attention_mask: 1 for sub-words and special tokens, 0 for padding, [B, T].
+            word_ids: Index of the word that each sub-word belongs to, -1 for none, [B, T].
+            num_words: W, the number of words of the longest sentence, those cut off included.
+
+        Returns:
+            Vectors of the words, [B, W, H], and of the root, [B, H].
+        """
+        output = self.base_model(input_ids=input_ids, attention_mask=attention_mask)
+        hidden = self.dropout(output.last_hidden_state)
+        return EncodedWords(pool_words(hidden, word_ids, num_words), output.pooler_output)
+
+
+def _arcs(encoded: EncodedWords, heads: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors [N, H] of the dependents and of the heads of the N chosen arcs."""
+    sentences, words = chosen.nonzero(as_tuple=True)
+    # Indexing, not `gather`: words share heads, and the backward of `gather` adds their gradients
+    # in another order in every run on a GPU.
+    return encoded.words[sentences, words], encoded.candidates()[sentences, heads[chosen]]
+
+
+def _mean_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    """Mean over N rows, or 0 (with a gradient of 0) where the plain mean would be NaN."""
+    return F.cross_entropy(scores, targets, reduction="sum") / max(len(targets), 1)
