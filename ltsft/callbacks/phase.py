@@ -80,7 +80,7 @@ class Phase:
 
 
 class PhaseClock:
-    """Where training is: the phase, its first step, its passes over the data, and whether it ended.
+    """Where training is: the phase, its first step and pass, and whether it ended.
 
     Args:
         phases: Settings by phase.
@@ -91,7 +91,7 @@ class PhaseClock:
         self.phases = phases
         self.phase: PhaseName = first
         self.first_step = 0
-        self.num_passes = 0
+        self.first_pass = 0
         self.over = False
         self.lengths: dict[PhaseName, int] = {}
 
@@ -109,14 +109,18 @@ class PhaseClock:
         """Optimizer steps taken in this phase."""
         return trainer.global_step - self.first_step
 
+    def passes_done(self, trainer: Trainer) -> int:
+        """Passes over the data finished in this phase."""
+        return _num_passes(trainer) - self.first_pass
+
     def tick(self, trainer: Trainer) -> None:
         """Note the end of the phase when its steps are done."""
         self.over |= self.steps_done(trainer) >= self.num_steps
 
     def start(self, phase: PhaseName, trainer: Trainer) -> None:
         """Begin a phase at the current step."""
-        self.phase, self.first_step = phase, trainer.global_step
-        self.num_passes, self.over = 0, False
+        self.phase, self.over = phase, False
+        self.first_step, self.first_pass = trainer.global_step, _num_passes(trainer)
 
     @contextmanager
     def as_the_whole_fit(self, trainer: Trainer) -> Iterator[None]:
@@ -153,7 +157,7 @@ class PhaseClock:
         return {
             "phase": self.phase,
             "first_step": self.first_step,
-            "num_passes": self.num_passes,
+            "first_pass": self.first_pass,
             "over": self.over,
         }
 
@@ -161,3 +165,12 @@ class PhaseClock:
         """Go on where :meth:`state_dict` was taken."""
         for name, value in state.items():
             setattr(self, name, value)
+
+
+def _num_passes(trainer: Trainer) -> int:
+    """Passes over the data finished in the whole fit.
+
+    Lightning's own count, for it is right on resuming from a checkpoint that was written between
+    the last batch of a pass and its end, where hooks are skipped.
+    """
+    return trainer.fit_loop.epoch_progress.current.processed

@@ -215,7 +215,6 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clock.num_passes += 1
         if self._validates_every is not None:
             trainer.check_val_every_n_epoch, self._validates_every = self._validates_every, None
         if self._stopped_by_us and self._clock.phase == "dense":
@@ -353,7 +352,7 @@ class SparseMaskCallback(Callback):
         for loader in trainer.fit_loop._combined_loader.flattened:  # type: ignore[union-attr]
             sampler = getattr(loader, "batch_sampler", None)
             if hasattr(sampler, "set_pass"):
-                sampler.set_pass(self._clock.phase, self._clock.num_passes)
+                sampler.set_pass(self._clock.phase, self._clock.passes_done(trainer))
 
     def position(self, trainer: Trainer) -> str:
         """Phase, steps done and its length, e.g. ``dense 120/400``."""

@@ -112,9 +112,7 @@ class SpanF1(Metric):
             gold: Gold label ids [B, W]; -1 for one outside the inventory, -100 where no word is.
         """
         for predicted_ids, gold_ids in zip(predictions.tolist(), gold.tolist(), strict=True):
-            pairs = [
-                (p, g) for p, g in zip(predicted_ids, gold_ids, strict=True) if g != PADDING
-            ]
+            pairs = [(p, g) for p, g in zip(predicted_ids, gold_ids, strict=True) if g != PADDING]
             predicted = self._spans([OUTSIDE if p < 0 else self.labels[p] for p, _ in pairs])
             expected = self._spans(self._gold_tags([g for _, g in pairs]))
             self.matched += len(predicted & expected)

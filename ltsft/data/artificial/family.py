@@ -62,12 +62,12 @@ class Family(Mapping[str, Language]):
         return f"Family(seed={self.seed}, languages={list(self)})"
 
     def tokenizer(
-        self, vocab_size: int = 1500, num_sentences: int = 1000
+        self, vocab_size: int = 1000, num_sentences: int = 1000
     ) -> "PreTrainedTokenizerFast":
-        """See `train_tokenizer`."""
-        from ltsft.data.artificial.tokenizer import train_tokenizer
+        """See `make_tokenizer`."""
+        from ltsft.data.artificial.tokenizer import make_tokenizer
 
-        return train_tokenizer(self, vocab_size, num_sentences)
+        return make_tokenizer(self, vocab_size, num_sentences)
 
 
 def family(

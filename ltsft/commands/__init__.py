@@ -1,0 +1,1 @@
+"""One module per command of ``ltsft``, each with ``main(name, args)``; imported on demand."""

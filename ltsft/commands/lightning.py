@@ -1,0 +1,274 @@
+"""``ltsft fit | validate | test | predict``: LightningCLI around tasks, data and the two phases."""
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from typing_extensions import override
+
+import ltsft.data
+import ltsft.tasks
+from ltsft.callbacks import LanguageSfts, PhaseProgressBar, SparseMaskCallback
+from ltsft.commands.complaints import OneLineParser, own_cause
+from ltsft.commands.files import write_atomically
+from ltsft.commands.output import libraries_on_stdout, score_table
+from ltsft.errors import LtsftError
+from ltsft.tasks import Task
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": -1,  # lengths belong to the phases, not to the Trainer
+    "max_steps": -1,
+    "use_distributed_sampler": False,  # the samplers of ltsft.data shard themselves
+    "gradient_clip_val": 1.0,  # as in the authors' scripts
+}
+
+# Imported by that, so that the parser knows short names: `--model Tagger --data TaggingData`.
+CLASSES = [
+    cls
+    for room in (ltsft.tasks, ltsft.data)
+    for name in room.__all__
+    if isinstance(cls := getattr(room, name), type) and issubclass(cls, (Task, LightningDataModule))
+]
+
+_FROM_ELSEWHERE = ("best", "last", "hpc", "registry")  # values of ckpt_path that are no files
+
+
+def main(name: str, args: list[str]) -> None:
+    """Run one of the four commands.
+
+    Raises:
+        LtsftError: If something in the config or the data cannot be as given.
+    """
+    with libraries_on_stdout():
+        try:
+            SftCLI([name, *args])
+        except MisconfigurationException as error:
+            raise LtsftError(str(error)) from error
+
+
+class Parser(OneLineParser, LightningArgumentParser):
+    """Lightning's parser, with complaints on one line."""
+
+    class_names: ClassVar[dict[str, list[str]]] = {
+        "model": [cls.__name__ for cls in CLASSES if issubclass(cls, Task) and cls is not Task],
+        "data": [cls.__name__ for cls in CLASSES if issubclass(cls, LightningDataModule)],
+    }
+
+
+class SftCLI(LightningCLI):
+    """LightningCLI with the two phases under ``sparse:`` and languages' SFTs under ``languages:``.
+
+    Both callbacks have keys of their own, so that a config with ``trainer.callbacks`` cannot lose
+    them. All four commands understand all keys: the config of a fit also serves to test.
+
+    With ``trainer.default_root_dir`` everything about a fit lies in that folder: ``fit.yaml``,
+    ``sft/``, ``checkpoints/``, ``metrics.csv``. Without it, in ``runs/version_0`` and so on.
+
+    Args:
+        args: Command and its arguments.
+        run: Run the command; ``False`` only builds model, data and trainer.
+    """
+
+    def __init__(self, args: list[str], run: bool = True) -> None:
+        self._fitting = args[:1] == ["fit"]
+        self._run = run
+        super().__init__(
+            Task,
+            LightningDataModule,
+            save_config_kwargs={"overwrite": True, "config_filename": f"{args[0]}.yaml"},
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={"prog": "ltsft"},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            args=args,
+            auto_configure_optimizers=False,
+        )
+
+    # ------------------------------------------------------------------ what can be configured
+
+    @override
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
+        # Not required, because a checkpoint that is tested brings its own.
+        parser.add_lightning_class_args(Task, "model", subclass_mode=True, required=False)
+        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(SparseMaskCallback, "sparse")
+        parser.add_lightning_class_args(LanguageSfts, "languages")
+        parser.link_arguments("model.init_args.base_model", "data.init_args.tokenizer")
+        # A fit takes the labels from the data. Whatever is scored has labels of its own, and only
+        # those that were asked for explicitly are compared with them.
+        labels = "model.init_args.labels"
+        if self._fitting:
+            parser.link_arguments("data.labels", labels, apply_on="instantiate")
+        else:
+            parser.link_arguments("data.init_args.labels", labels)
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    # ------------------------------------------------------------------ building
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Take the model from the checkpoint when scoring, and refuse options it contradicts.
+
+        Lightning's own method lets the checkpoint silently override the model's options, in a
+        resumed fit too.
+        """
+        config = self.config[self.config.subcommand]
+        path = config.get("ckpt_path")
+        if path is not None and path not in _FROM_ELSEWHERE and not Path(path).is_file():
+            raise LtsftError(f"`ckpt_path` is expected to be a file, but {path!r} is none.")
+        self._checkpoint = None if self._fitting else path
+        if self._checkpoint:
+            saved = _hyperparameters(self._checkpoint)
+            if config.model is not None:
+                _check_agreement(config.model, saved)
+            elif "tokenizer" in config.data.get("init_args", {}):
+                config.data.init_args.tokenizer = saved.get("base_model", "")
+            config.model = None
+        elif config.model is None:
+            raise LtsftError(
+                "`model` is expected to be a task, but got none; name one (`--model Tagger`, or a "
+                "`--config` that does)."
+            )
+
+    @override
+    def instantiate_classes(self) -> None:
+        try:
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except ValueError as error:
+            raise own_cause(error) or error from None
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        if self._checkpoint:
+            task = _task_class(_hyperparameters(self._checkpoint).get("_class_path", ""))
+            self.model = task.load_from_checkpoint(self._checkpoint, map_location="cpu")
+        self.trainer = self.instantiate_trainer()
+
+    @override
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        if config["logger"] in (None, True):
+            config["logger"] = _logger(config["default_root_dir"]) if self._fitting else False
+        if not self._fitting:
+            callbacks = [c for c in callbacks if not isinstance(c, SparseMaskCallback)]
+        given = config["callbacks"] or []
+        given = given if isinstance(given, list) else [given]
+        if not (self._fitting or any(isinstance(callback, Checkpoint) for callback in given)):
+            config["enable_checkpointing"] = False
+        if config["enable_progress_bar"] is not False and not any(
+            isinstance(callback, ProgressBar) for callback in given
+        ):
+            callbacks = [*callbacks, PhaseProgressBar()]
+        return super()._instantiate_trainer(config, callbacks)
+
+    # ------------------------------------------------------------------ running
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self._run:
+            super()._run_subcommand(subcommand)
+
+    def validate(self, model: LightningModule, **options: Any) -> None:
+        """Score the validation data; see :meth:`test`."""
+        self._score(self.trainer.validate(model, **options | {"verbose": False}))
+
+    def test(self, model: LightningModule, **options: Any) -> None:
+        """Score the test data; print a table and write ``scores.json``."""
+        self._score(self.trainer.test(model, **options | {"verbose": False}))
+
+    def predict(self, model: LightningModule, **options: Any) -> None:
+        """Write predictions, one JSON object per example: its language and what is predicted."""
+        batches = self.trainer.predict(model, **options | {"return_predictions": True}) or []
+        languages = self.datamodule.evaluation_languages("predict")
+        per_language = [batches] if len(languages) == 1 else batches
+        lines = [
+            json.dumps({"language": language, "labels": labels}, ensure_ascii=False)
+            for language, language_batches in zip(languages, per_language, strict=True)
+            for batch in language_batches
+            for labels in batch
+        ]
+        self._write("predictions.jsonl", "".join(f"{line}\n" for line in lines))
+
+    def _score(self, results: list[Any]) -> None:
+        scores = {name: float(value) for result in results for name, value in result.items()}
+        if self.trainer.is_global_zero:
+            print(score_table(scores))
+        self._write("scores.json", json.dumps(scores, indent=2) + "\n")
+
+    @rank_zero_only
+    def _write(self, name: str, text: str) -> None:
+        path = Path(self.trainer.default_root_dir) / name
+        write_atomically(path, text)
+        print(f"Wrote {path}.")
+
+
+def _logger(root: str | os.PathLike[str] | None) -> CSVLogger:
+    """A log in `root` itself; without a root, in the next free ``runs/version_N``."""
+    if root is None:
+        return CSVLogger(os.getcwd(), name="runs")
+    return CSVLogger(root, name="", version="")
+
+
+def _hyperparameters(path: str) -> dict[str, Any]:
+    """The options that a checkpoint's model was built with."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return checkpoint.get("hyper_parameters", {})
+
+
+def _task_class(path: str) -> type[Task]:
+    """Find a task among those imported; a checkpoint from anywhere must not import things.
+
+    Raises:
+        LtsftError: If there is none of that name.
+    """
+    module, _, name = path.rpartition(".")
+    classes: list[type[Task]] = [Task]
+    for cls in classes:  # grows as we go
+        # The path may be a shorter one, through a package's `__init__`.
+        if cls.__name__ == name and f"{cls.__module__}.".startswith(f"{module}."):
+            return cls
+        classes += cls.__subclasses__()
+    raise LtsftError(
+        f"the checkpoint is expected to be of a known task, but is of {path!r}; name the class too "
+        f"(`--model {path or 'CLASS'}`), or make the checkpoint with `ltsft fit`."
+    )
+
+
+def _check_agreement(given: Namespace, saved: dict[str, Any]) -> None:
+    """Refuse options of the model that are neither default nor what the checkpoint says.
+
+    `base_model` may differ, since it also says where the tokenizer is.
+    """
+    if given.class_path != saved.get("_class_path", given.class_path):
+        raise LtsftError(
+            f"`model` is expected to be the checkpoint's {saved['_class_path']}, but got "
+            f"{given.class_path}; leave it out."
+        )
+    module, _, name = given.class_path.rpartition(".")
+    parser = Parser()
+    parser.add_class_arguments(getattr(importlib.import_module(module), name), "model")
+    defaults = parser.get_defaults().model.as_dict()
+    for key, value in given.init_args.as_dict().items():
+        if key not in saved or key == "base_model" or value in (defaults.get(key), saved[key]):
+            continue
+        raise LtsftError(
+            f"`model.init_args.{key}` is expected to be what the checkpoint was made with, "
+            f"{saved[key]!r}, but got {value!r}; leave it out."
+        )

@@ -1,0 +1,92 @@
+"""``ltsft study``: Algorithm 1 from a base model to a table of transfer scores."""
+
+import time
+from dataclasses import fields
+from pathlib import Path
+
+from ltsft.commands.complaints import OneLineParser, own_cause
+from ltsft.commands.files import write_atomically
+from ltsft.errors import LtsftError
+from ltsft.study.config import Study
+from ltsft.study.plan import Run, make_plan
+
+
+def main(name: str, args: list[str]) -> int:
+    """Run the command."""
+    if args[:1] == ["--job"] and len(args) == 2:  # one stage, called by the workflow
+        from ltsft.study.job import run_job
+
+        return run_job(args[1])
+    parser = make_parser()
+    if args and not args[0].startswith("-"):
+        args = ["--config", *args]
+    config = parser.parse_args(args)
+    if config.jobs < 1:
+        raise LtsftError(f"`jobs` is expected to be 1 or more, but got {config.jobs}.")
+    study = make_study(parser, config)
+    stem = Path(str(config.config[0])).stem if config.config else "study"
+    output = Path(study.output or f"runs/{stem}")
+    plan = make_plan(study, str(output))
+    if config.dry_run:
+        print("\n".join(describe(run) for run in plan))
+        return 0
+    _run(plan, output, config.jobs, config.executor)
+    return 0
+
+
+def make_parser() -> OneLineParser:
+    """The parser of ``ltsft study``: a :class:`~ltsft.study.config.Study` and how to run it."""
+    parser = OneLineParser(
+        prog="ltsft study",
+        usage="ltsft study CONFIG [--key value ...] [--jobs N] [--executor NAME] [--dry-run]",
+        description="Run Algorithm 1 from a base model to a table of transfer scores. What is done "
+        "already is skipped; a fit that was interrupted goes on from its last checkpoint.",
+    )
+    parser.add_argument("--config", action="config", help="The study, a YAML file.")
+    parser.add_class_arguments(Study)
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="Processes at a time; languages are divided over them."
+    )
+    parser.add_argument(
+        "--executor",
+        default="local",
+        help="Where jobs run: `local`, or the name of an installed Snakemake executor plugin.",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Only print the commands and which are done."
+    )
+    return parser
+
+
+def make_study(parser: OneLineParser, config: object) -> Study:
+    """Build what was parsed.
+
+    Raises:
+        LtsftError: If it cannot be as given.
+    """
+    try:
+        values = parser.instantiate_classes(config)
+    except ValueError as error:
+        raise own_cause(error) or error from None
+    return Study(**{field.name: values[field.name] for field in fields(Study)})
+
+
+def describe(run: Run) -> str:
+    """A run as a comment and a command line."""
+    return f"# {run.stage}: {run.name} ({'done' if run.is_done else 'to do'})\n{run.command_line}"
+
+
+def _run(plan: list[Run], output: Path, jobs: int, executor: str) -> None:
+    from ltsft.study.workflow import run_workflow
+
+    todo = [run for run in plan if not run.is_done]
+    commands = output / "commands.sh"
+    write_atomically(commands, "".join(f"{run.command_line}\n" for run in plan))
+    print(f"{len(todo)} of {len(plan)} runs to do; the commands are in {commands}.", flush=True)
+    begin = time.monotonic()
+    if todo:
+        run_workflow(plan, output, jobs=jobs, executor=executor)
+    seconds = round(time.monotonic() - begin)
+    print(f"All done in {seconds // 60}:{seconds % 60:02d}.\n")
+    print((output / "table" / "table.md").read_text(encoding="utf-8"))
+    print(f"Also in {output}/table/table.csv and table.json.")

@@ -1,0 +1,34 @@
+"""Reading, tokenising and serving data: one LightningDataModule each, one reader per format.
+
+Read in this order: :mod:`source` (where data comes from), :mod:`conllu`, :mod:`iob2`, :mod:`text`
+(the readers), :mod:`sampling` and :mod:`loading` (which examples, in what order, also after a
+resume), :mod:`masking` and :mod:`collate` (examples to batches), :mod:`text_data` and
+:mod:`tagging_data` (all of it together). :mod:`artificial` is the built-in data.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ltsft.data.source import Source as Source
+    from ltsft.data.source import Sources as Sources
+    from ltsft.data.tagging_data import TaggingData as TaggingData
+    from ltsft.data.text_data import TextData as TextData
+
+_HOME = {
+    "Source": "ltsft.data.source",
+    "Sources": "ltsft.data.source",
+    "TaggingData": "ltsft.data.tagging_data",
+    "TextData": "ltsft.data.text_data",
+}
+
+__all__ = ["Source", "Sources", "TaggingData", "TextData"]
+
+
+def __getattr__(name: str) -> Any:
+    # On demand, because `ltsft.data.artificial` needs neither Lightning nor transformers, whose
+    # import takes seconds.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,124 @@
+"""Raw text: from lines to blocks of equal length for masked language modelling."""
+
+from array import array
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ltsft.data.files import numbered_lines
+from ltsft.data.source import Source, Table, artificial_language
+from ltsft.errors import LtsftError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+LINES_AT_ONCE = 1000
+LINES_FOR_A_BAR = 20_000
+"""A corpus of fewer lines is tokenised within a few seconds."""
+
+
+def read_text(source: Source, role: str, *, key: str) -> list[str]:
+    """Read the lines of a corpus; blank ones are left out.
+
+    Args:
+        source: Where it is; in a `datasets` table the rows of the column `text`.
+        role: What it is for: ``train``, ``validation`` or ``test``.
+        key: The option that gave the source, for error messages.
+
+    Raises:
+        LtsftError: If there is no such source, it cannot be read, or it has no line.
+    """
+    if source.is_artificial:
+        language, count, split = artificial_language(source, role)
+        return language.text(count, split)  # type: ignore[arg-type]
+    lines = []
+    if source.is_plain_file:
+        for _, line in numbered_lines(source.path):
+            if line.strip():
+                lines.append(line)
+                if source.limit is not None and len(lines) >= source.limit:
+                    break
+    else:
+        for row in Table(source, role, key).column("text", "text"):
+            if not isinstance(row, str):
+                raise LtsftError(
+                    f"`{key}.columns` is expected to name a column of strings for `text`, but "
+                    f"{source.path} has {str(row)[:60]} there."
+                )
+            if row.strip():
+                lines.append(row)
+    if not lines:
+        raise LtsftError(f"`{key}` is expected to have text, but {source.path} has only blanks.")
+    return lines
+
+
+def special_tokens(tokenizer: "PreTrainedTokenizerFast", text: str) -> tuple[list[int], list[int]]:
+    """The special tokens that a tokenizer puts before and after a text.
+
+    Args:
+        tokenizer: A fast tokenizer.
+        text: Any text of which the tokenizer leaves something.
+    """
+    encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
+    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
+    return ids[: special.index(0)], ids[len(ids) - special[::-1].index(0) :]
+
+
+def cut_blocks(
+    lines: list[str],
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    *,
+    key: str,
+    min_blocks: int = 1,
+    progress: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Tokenise a corpus, concatenate it, and cut it into blocks of equal length.
+
+    The tokens that do not fill the last block are left out.
+
+    Args:
+        lines: The corpus.
+        tokenizer: A fast tokenizer.
+        max_length: Length T of a block, the special tokens around it included.
+        key: The option that gave the corpus, for error messages.
+        min_blocks: Number of blocks that are needed.
+        progress: Show a bar if the corpus is large.
+
+    Returns:
+        Token ids [N, T], int32; and which positions hold text, not special tokens [T], bool.
+
+    Raises:
+        LtsftError: If the corpus gives fewer than `min_blocks` blocks.
+    """
+    from transformers.utils import logging
+
+    tokens = array("i")
+    sample = ""
+    starts = range(0, len(lines), LINES_AT_ONCE)
+    hidden = not progress or len(lines) < LINES_FOR_A_BAR
+    for start in logging.tqdm(
+        starts, desc="tokenising", unit_scale=LINES_AT_ONCE, unit="line", disable=hidden
+    ):
+        batch = lines[start : start + LINES_AT_ONCE]
+        # Not verbose: lines longer than the model takes are cut here, so the warning misleads.
+        encoded = tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
+        for line, ids in zip(batch, encoded, strict=True):
+            tokens.extend(ids)
+            sample = sample or (line if ids else "")
+    before, after = special_tokens(tokenizer, sample) if sample else ([], [])
+    room = max_length - len(before) - len(after)
+    num_blocks = len(tokens) // room
+    if num_blocks < min_blocks:
+        longest = len(tokens) // min_blocks + len(before) + len(after)
+        remedy = f"set `data.init_args.max_length` to at most {longest}, or give more text"
+        raise LtsftError(
+            f"`{key}` is expected to fill {min_blocks} block(s) of {max_length} tokens, but it has "
+            f"{len(tokens)} tokens; {remedy if len(tokens) >= min_blocks else 'give more text'}."
+        )
+    text = torch.tensor(tokens, dtype=torch.int32)[: num_blocks * room].view(num_blocks, room)
+    sides = [torch.tensor(ids, dtype=torch.int32).expand(num_blocks, -1) for ids in (before, after)]
+    is_text = torch.zeros(max_length, dtype=torch.bool)
+    is_text[len(before) : len(before) + room] = True
+    return torch.cat([sides[0], text, sides[1]], dim=1), is_text

@@ -1,0 +1,160 @@
+"""Raw text of one language for masked language modelling."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from ltsft.data.base import DataModule
+from ltsft.data.loading import EvaluationLoader, Examples, TrainingLoader
+from ltsft.data.masking import MaskingCollator
+from ltsft.data.source import Source
+from ltsft.data.text import cut_blocks, read_text
+from ltsft.data.tokenizer import load_tokenizer
+from ltsft.errors import LtsftError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class TextData(DataModule):
+    """Raw text of one language, in blocks of equal length, for masked language modelling.
+
+    The corpus is tokenised, concatenated, and cut into blocks (Ansell et al., 2022, use 256 tokens,
+    and hold out 5% for languages with little text, 1% for those with much). An epoch is one pass
+    over the blocks. Of the tokens in a training block, others are masked in each pass and phase;
+    evaluation masks never change, so that losses compare.
+
+    Batches: `input_ids`, `attention_mask`, `labels` (-100 where not scored) [B, T]; `source`, the
+    language code.
+
+    Args:
+        tokenizer: Model whose tokenizer to use: a folder, or a name on the hub. The command line
+            takes it from `model.base_model`.
+        language: Language code; by default the name of the file or built-in language of `text`.
+        text: The corpus: a file with a sentence or paragraph per line, ``artificial:<language>``,
+            or a `datasets` table with a column `text`.
+        validation: Another corpus to validate on. By default a share of `text` is held out.
+        held_out: Share of the blocks to hold out, the first ones, at least one; 0 for no
+            validation. Not used if there is a `validation` corpus.
+        max_length: Tokens per block, special tokens included.
+        mask_probability: Share of the tokens to predict.
+        global_batch_size: Blocks per optimizer step, over all processes and accumulated batches.
+        eval_batch_size: Blocks per batch and process when evaluating.
+        num_workers: Processes that fetch batches ahead; 0 fetches in the main process.
+        seed: Seed of the order of training blocks and of masking.
+
+    Raises:
+        LtsftError: If a number is out of range, or `text` is missing.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str = "",
+        language: str = "",
+        text: str | Source = "",
+        validation: str | Source | None = None,
+        held_out: float = 0.05,
+        max_length: int = 256,
+        mask_probability: float = 0.15,
+        global_batch_size: int = 8,
+        eval_batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            global_batch_size=global_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        if not text:
+            raise LtsftError(
+                "`data.init_args.text` is expected to name a corpus, but it is empty; give a text "
+                "file, `artificial:<language>`, or a name for `datasets`."
+            )
+        if not 0 <= held_out < 1:
+            raise LtsftError(
+                "`data.init_args.held_out` is expected to be 0 or more and below 1 (a share of the "
+                f"blocks), but got {held_out}."
+            )
+        if not 0 < mask_probability <= 1:
+            raise LtsftError(
+                "`data.init_args.mask_probability` is expected to be above 0 and at most 1, but "
+                f"got {mask_probability}."
+            )
+        self.text = Source.of(text)
+        self.validation = None if validation is None else Source.of(validation)
+        self.tokenizer_name = tokenizer
+        self.language = language or self.text.language
+        self.held_out = held_out
+        self.max_length = max_length
+        self.mask_probability = mask_probability
+        self._blocks: dict[str, Tensor] = {}
+        self._collator: MaskingCollator | None = None
+
+    @override
+    def evaluation_languages(self, stage: str) -> list[str]:
+        return [self.language] if self.validation is not None or self.held_out else []
+
+    @override
+    def setup(self, stage: str | None = None) -> None:
+        if self._blocks:
+            return
+        tokenizer = load_tokenizer(self.tokenizer_name, self.max_length)
+        if tokenizer.mask_token_id is None:
+            raise LtsftError(
+                "`data.init_args.tokenizer` is expected to have a mask token, but "
+                f"{self.tokenizer_name!r} has none; masked language modelling needs a model that "
+                "was pretrained by it."
+            )
+        holds_out = self.validation is None and self.held_out > 0
+        blocks, is_text = self._cut(tokenizer, self.text, "train", min_blocks=1 + holds_out)
+        if self.validation is not None:
+            held, is_text = self._cut(tokenizer, self.validation, "validation", min_blocks=1)
+        else:
+            count = max(1, min(round(self.held_out * len(blocks)), len(blocks) - 1))
+            held, blocks = blocks.split([holds_out * count, len(blocks) - holds_out * count])
+        self._blocks = {"train": blocks, "validation": held}
+        special = set(tokenizer.all_special_ids)
+        self._collator = MaskingCollator(
+            source=self.language,
+            is_text=is_text,
+            probability=self.mask_probability,
+            mask_token_id=tokenizer.mask_token_id,
+            random_ids=torch.tensor([id for id in range(len(tokenizer)) if id not in special]),
+        )
+
+    @override
+    def train_dataloader(self) -> TrainingLoader:
+        return self.make_training_loader(*self._ready("train"))
+
+    @override
+    def val_dataloader(self) -> list[EvaluationLoader]:
+        examples, collator = self._ready("validation")
+        return [self.make_evaluation_loader(examples, collator)] if len(examples) else []
+
+    @override
+    def test_dataloader(self) -> list[EvaluationLoader]:
+        """The blocks of validation: raw text has no other test."""
+        loaders = self.val_dataloader()
+        if not loaders:
+            raise LtsftError(
+                "`data.init_args.held_out` is expected to be above 0 for a test, but got 0; set "
+                "it, or give a `validation` corpus."
+            )
+        return loaders
+
+    def _ready(self, role: str) -> tuple[Examples, MaskingCollator]:
+        self.setup()
+        assert self._collator is not None
+        return Examples(self._blocks[role]), self._collator  # type: ignore[arg-type]
+
+    def _cut(
+        self, tokenizer: "PreTrainedTokenizerFast", source: Source, role: str, min_blocks: int
+    ) -> tuple[Tensor, Tensor]:
+        key = "data.init_args." + ("text" if role == "train" else "validation")
+        options: dict[str, Any] = {"min_blocks": min_blocks, "progress": self._rank == 0}
+        lines = read_text(source, role, key=key)
+        return cut_blocks(lines, tokenizer, self.max_length, key=key, **options)

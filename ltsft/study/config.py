@@ -1,0 +1,187 @@
+"""What a study says."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ltsft.data.source import Source
+from ltsft.errors import LtsftError
+
+Where = str | Source | dict[str, str | Source]
+"""Data of several languages: language code -> source, or one source for all, with ``{language}``
+in its path standing for the code."""
+
+
+@dataclass
+class Fit:
+    """How to fit, as one would say it on the command line of ``ltsft fit``.
+
+    Args:
+        configs: Config files, left to right; paths are relative to where ``ltsft`` is called.
+        options: Further options, which win over the files, e.g. ``{sparse.budget.density: 0.1}``.
+    """
+
+    configs: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # `--task_fit.options.sparse.budget.density 0.1` arrives as {"sparse": {"budget.density": …}}
+        for key in [key for key, value in self.options.items() if isinstance(value, dict)]:
+            if "." not in key:
+                nested = self.options.pop(key)
+                self.options |= {f"{key}.{below}": value for below, value in nested.items()}
+
+    def arguments(self) -> list[str]:
+        """The part of a command line that says this."""
+        from ltsft.study.plan import option
+
+        args = [part for config in self.configs for part in ("--config", config)]
+        return args + [part for key, value in self.options.items() for part in option(key, value)]
+
+
+@dataclass
+class Pretraining:
+    """A tiny BERT, pretrained on built-in artificial languages, in place of a base model.
+
+    The defaults are those of the quickstart, which takes half a minute on one core.
+
+    Args:
+        languages: Built-in languages whose text the model sees, mixed.
+        num_sentences: Sentences of each.
+        max_steps: Optimizer steps.
+        batch_size: Blocks per step.
+        max_length: Tokens per block, special tokens included; also the model's longest input.
+        learning_rate: Of AdamW, linear to 0.
+        vocab_size: Pieces of the tokenizer, at the most; it knows all languages of the family.
+        hidden_size: Width; a quarter of it in each attention head, twice of it in the feed-forward.
+        num_layers: Layers.
+    """
+
+    languages: list[str]
+    num_sentences: int = 2000
+    max_steps: int = 600
+    batch_size: int = 32
+    max_length: int = 64
+    learning_rate: float = 3e-3
+    vocab_size: int = 1500
+    hidden_size: int = 64
+    num_layers: int = 2
+
+
+@dataclass
+class Study:
+    """Algorithm 1 for one source language, one task, and several target languages.
+
+    A language SFT is trained for the source and for each target on raw text, a task SFT on the
+    source's labelled data over the source's language SFT; the task SFT is then tested on each
+    target alone, with the source's language SFT, with a wrong one (the next target's in the list)
+    and with the target's own (Ansell et al., 2022, §3.2). Everything is chosen on data of the
+    source language: labelled data of a target may only be tested on.
+
+    Args:
+        source: Language code of the source.
+        targets: Language codes of the targets.
+        text: Raw text of source and targets.
+        train: Labelled training data; without languages it is the source's.
+        validation: Labelled validation data; without languages it is the source's.
+        test: Labelled test data of the targets.
+        language_fit: How language SFTs are trained.
+        task_fit: How the task SFT is trained.
+        base_model: Pretrained model, a folder or a name on the hub; or leave it to `pretrain`.
+        pretrain: Settings of a tiny base model that the study pretrains itself.
+        output: Folder of all results; by default ``runs/`` and the name of the config file.
+        few_shot: Allow labelled data of targets in `train` and `validation`.
+        seed: Seed of everything random, and of the family of built-in languages.
+    """
+
+    source: str
+    targets: list[str]
+    text: Where
+    train: Where
+    validation: Where
+    test: Where
+    language_fit: Fit
+    task_fit: Fit
+    base_model: str | None = None
+    pretrain: Pretraining | None = None
+    output: str | None = None
+    few_shot: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.base_model is None) == (self.pretrain is None):
+            given = "neither" if self.base_model is None else "both"
+            raise LtsftError(
+                f"a study is expected to have either `base_model` or `pretrain`, but got {given}."
+            )
+        if not self.targets or len(set(self.languages)) < len(self.languages):
+            raise LtsftError(
+                "`targets` is expected to list different languages, at least one, without the "
+                f"source {self.source}, but got {', '.join(self.targets) or 'none'}."
+            )
+        self._check_discipline()
+
+    @property
+    def languages(self) -> list[str]:
+        """Source and targets."""
+        return [self.source, *self.targets]
+
+    def texts(self) -> dict[str, Source]:
+        """Raw text by language."""
+        return self._sources("text", self.text, self.languages)
+
+    def labelled(self, role: str) -> dict[str, Source]:
+        """Labelled data by language: `role` is ``train``, ``validation`` or ``test``."""
+        where = getattr(self, role)
+        if role == "test":
+            return self._sources(role, where, self.targets)
+        return self._sources(role, where, list(where) if isinstance(where, dict) else [self.source])
+
+    def _sources(self, role: str, where: Where, languages: list[str]) -> dict[str, Source]:
+        if isinstance(where, dict):
+            if missing := [language for language in languages if language not in where]:
+                raise LtsftError(
+                    f"`{role}` is expected to have data of {', '.join(languages)}, but has none of "
+                    f"{', '.join(missing)}."
+                )
+            found = {language: Source.of(where[language]) for language in languages}
+        else:
+            source = Source.of(where)
+            if len(languages) > 1 and "{language}" not in source.path:
+                raise LtsftError(
+                    f"`{role}` is expected to have a path with `{{language}}` in it, or a mapping "
+                    f"from language to source, but got {source.path!r} for {len(languages)} "
+                    "languages."
+                )
+            found = {
+                language: replace(source, path=source.path.replace("{language}", language))
+                for language in languages
+            }
+        return {
+            language: replace(source, seed=self.seed) if source.is_artificial else source
+            for language, source in found.items()
+        }
+
+    def _check_discipline(self) -> None:
+        """Refuse whatever would make the transfer less than zero-shot."""
+        for fit in ("language_fit", "task_fit"):
+            for key in getattr(self, fit).options:
+                for role in ("text", "train", "validation", "test"):
+                    if key in (f"data.{role}", f"data.init_args.{role}"):
+                        raise LtsftError(
+                            f"`{fit}.options` is expected to leave data alone, but sets `{key}`; "
+                            f"say it under `{role}`, where it is checked."
+                        )
+        if self.few_shot:
+            return
+        test_paths = {self.labelled("test")[target].path: target for target in self.targets}
+        for role in ("train", "validation"):
+            for language, source in self.labelled(role).items():
+                target = language if language in self.targets else None
+                if not source.is_artificial:
+                    target = target or test_paths.get(source.path)
+                if target:
+                    raise LtsftError(
+                        f"`{role}` is expected to have no labelled data of the target {target} "
+                        "(transfer is zero-shot, and everything is chosen on the source language), "
+                        f"but has {source.path}; remove it, or set `few_shot: true`."
+                    )

@@ -1,0 +1,114 @@
+"""The runs of one stage, one after the other in one process.
+
+Importing torch, Lightning and transformers takes longer than many a small run, so it is done once
+for all of them, and only if there is anything left to run.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from ltsft.cli import USER_ERROR
+from ltsft.cli import main as ltsft
+from ltsft.commands.files import write_atomically
+from ltsft.study.plan import STAMP, Run
+
+STARTED = "started.json"
+"""In a run's folder while it runs, and after it was interrupted: what was started."""
+
+_NUM_LAST_LINES = 12
+
+
+def run_job(path: str) -> int:
+    """Run what is not done yet; write the stage's marker.
+
+    Args:
+        path: A file that :mod:`ltsft.study.workflow` wrote.
+
+    Returns:
+        Exit status: that of the run that failed, or 0.
+    """
+    job = json.loads(Path(path).read_text(encoding="utf-8"))
+    os.chdir(job["folder"])
+    failure = Path(job["failure"])
+    failure.unlink(missing_ok=True)
+    runs = [Run(**run) for run in job["runs"]]
+    for number, run in enumerate(runs, start=1):
+        if run.is_done:
+            continue
+        log = Path(job["logs"], f"{run.stage}-{run.name}.log")
+        label = f"{run.stage}: {run.name}"
+        place = f" ({number} of {len(runs)})" if len(runs) > 1 else ""
+        if sys.stdout.isatty():
+            print(f"{label}{place} … {log}", end="\r", flush=True)
+        begin = time.monotonic()
+        status = _run(run, log)
+        seconds = round(time.monotonic() - begin)
+        if status:
+            lines = log.read_text(encoding="utf-8").splitlines()
+            last = lines[-1] if lines else "it said nothing"
+            if status != USER_ERROR:  # a user's mistake is one line, a crash needs more
+                print("\n".join(lines[-_NUM_LAST_LINES:]), file=sys.stderr)
+            write_atomically(failure, json.dumps({"run": label, "log": str(log), "last": last}))
+            return status
+        print(f"{label}{place} done in {seconds // 60}:{seconds % 60:02d}\033[K", flush=True)
+    write_atomically(Path(job["marker"]), json.dumps([run.key for run in runs]) + "\n")
+    return 0
+
+
+def _run(run: Run, log: Path) -> int:
+    """Run one command in this process, all it says into the log file."""
+    folder = Path(run.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [*run.command, *_resume(run, folder)]
+    write_atomically(folder / STARTED, json.dumps({"key": run.key}))
+    begin = time.time()
+    with (
+        log.open("w", encoding="utf-8", buffering=1) as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        print(f"$ {run.command_line}", flush=True)
+        try:
+            status = _call(command)
+        except Exception:
+            traceback.print_exc()
+            status = 1
+    if status == 0:
+        stamp = {"key": run.key, "command": run.command_line, "seconds": time.time() - begin}
+        (folder / STARTED).unlink(missing_ok=True)
+        write_atomically(folder / STAMP, json.dumps(stamp, indent=2) + "\n")
+    return status
+
+
+def _call(command: list[str]) -> int:
+    if command[0] == "ltsft":
+        return ltsft(command[1:])
+    module = command[2]  # python -m MODULE …
+    if module == "ltsft.study.pretrain":
+        from ltsft.study.pretrain import main
+    else:
+        from ltsft.study.table import main
+    return main(command[3:])
+
+
+def _resume(run: Run, folder: Path) -> list[str]:
+    """Go on from the newest checkpoint of the same run, or clear what another one left."""
+    started, stamp = folder / STARTED, folder / STAMP
+    same = started.is_file() and json.loads(started.read_text()).get("key") == run.key
+    checkpoints = sorted(
+        folder.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
+    if same and checkpoints and run.command[:2] == ["ltsft", "fit"]:
+        return ["--ckpt_path", str(checkpoints[0])]
+    if started.is_file() or stamp.is_file():  # ours to clear
+        stamp.unlink(missing_ok=True)
+        Path(folder, run.result).unlink(missing_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return []

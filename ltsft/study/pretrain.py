@@ -1,0 +1,113 @@
+"""A tiny masked LM, pretrained on built-in artificial languages: the quickstart's base model."""
+
+import os
+import shutil
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from ltsft.commands.complaints import OneLineParser
+from ltsft.study.config import Pretraining
+
+
+def main(args: list[str]) -> int:
+    """Pretrain as the command line says: ``--output FOLDER --seed N`` and `Pretraining`'s keys."""
+    parser = OneLineParser(prog="python -m ltsft.study.pretrain", description=__doc__)
+    parser.add_argument("--output", required=True, help="Folder of the model and its tokenizer.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed; also of the languages' family.")
+    parser.add_class_arguments(Pretraining)
+    options: Namespace = parser.parse_args(args)
+    output, seed = options.pop("output"), options.pop("seed")
+    pretrain(Pretraining(**options.as_dict()), Path(output), seed)
+    return 0
+
+
+def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
+    """Train a small BERT by masked language modelling and save it for ``from_pretrained``.
+
+    Plain torch, since nothing about it is sparse: all parameters train, embeddings stay tied.
+
+    Args:
+        settings: Languages, sizes, lengths.
+        output: Folder to write; it appears when all is done.
+        seed: Seed of the languages' family, of the weights and of the order of the data.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+    from transformers import BertConfig, BertForMaskedLM
+    from transformers.utils import logging
+
+    from ltsft.data.artificial import family
+    from ltsft.data.masking import mask_tokens
+    from ltsft.data.text import cut_blocks
+
+    logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    languages = family(seed)
+    tokenizer = languages.tokenizer(settings.vocab_size)
+    lines = [
+        line
+        for language in settings.languages
+        for line in languages[language].text(settings.num_sentences, "train")
+    ]
+    blocks, is_text = cut_blocks(lines, tokenizer, settings.max_length, key="pretrain.languages")
+    special = set(tokenizer.all_special_ids)
+    random_ids = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
+
+    model = BertForMaskedLM(
+        BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.hidden_size,
+            num_hidden_layers=settings.num_layers,
+            num_attention_heads=4,
+            intermediate_size=2 * settings.hidden_size,
+            max_position_embeddings=settings.max_length,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 1 - step / settings.max_steps
+    )
+    print(f"{len(blocks)} blocks of {settings.max_length}, {model.num_parameters():,} parameters")
+    order: list[int] = []
+    total = 0.0
+    for step in range(1, settings.max_steps + 1):
+        while len(order) < settings.batch_size:
+            order += torch.randperm(len(blocks), generator=generator).tolist()
+        batch, order = blocks[order[: settings.batch_size]], order[settings.batch_size :]
+        input_ids, labels = mask_tokens(
+            batch.long(),
+            is_text,
+            torch.randint(2**62, (len(batch),), generator=generator).tolist(),
+            probability=0.15,
+            mask_token_id=tokenizer.mask_token_id,
+            random_ids=random_ids,
+        )
+        chosen = labels != -100
+        hidden = model.bert(input_ids=input_ids).last_hidden_state[chosen]
+        loss = cross_entropy(model.cls(hidden), labels[chosen])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        total += loss.item()
+        if step % 100 == 0:
+            print(f"step {step} of {settings.max_steps}: loss {total / 100:.3f}", flush=True)
+            total = 0.0
+
+    partial = output.with_name(f"{output.name}.partial")
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    shutil.rmtree(output, ignore_errors=True)
+    os.replace(partial, output)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""Snakemake, which decides what runs where; the one module that knows it.
+
+Each stage is one job with one marker file, written when all its runs are done. What is done is
+decided per run, by :attr:`~ltsft.study.plan.Run.is_done`: a marker of a stage with a run that is
+not done is removed, and a job skips the runs that are.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ltsft.commands.files import write_atomically
+from ltsft.errors import LtsftError
+from ltsft.study.plan import Run
+
+STAGES = {
+    "pretrain": (),
+    "languages": ("pretrain",),
+    "task": ("languages",),
+    "test": ("task",),
+    "table": ("test",),
+}
+"""Stage -> stages whose results it uses."""
+
+
+def run_workflow(plan: list[Run], output: Path, *, jobs: int = 1, executor: str = "local") -> None:
+    """Run what is not done of a plan.
+
+    Args:
+        plan: All runs of a study.
+        output: Folder of all results; Snakemake's own files go there as well.
+        jobs: Jobs at a time. The languages are divided among so many jobs.
+        executor: Name of a Snakemake executor, ``local`` or that of an installed plugin, such as
+            ``slurm``.
+
+    Raises:
+        LtsftError: If a run failed, or another study is running in the folder.
+    """
+    with _only_one(output):
+        stages = _divide(plan, jobs)
+        for name, runs in stages.items():
+            _write_job(name, runs, output)
+        snakefile = output / "Snakefile"
+        write_atomically(snakefile, _snakefile(stages, max(1, _num_cores() // jobs)))
+        _execute(snakefile, output, executor, jobs)
+    for failure in sorted((output / "stages").glob("*.failed")):
+        said = json.loads(failure.read_text(encoding="utf-8"))
+        raise LtsftError(f"{said['run']} failed: {said['last']} (log: {said['log']})")
+    if unfinished := [f"{run.stage}: {run.name}" for run in plan if not run.is_done]:
+        raise LtsftError(f"these runs are not done, see above why: {', '.join(unfinished)}")
+
+
+def _divide(plan: list[Run], jobs: int) -> dict[str, list[Run]]:
+    """Runs by job; the source's and the targets' language SFTs over several, if allowed."""
+    stages: dict[str, list[Run]] = {}
+    for stage in STAGES:
+        runs = [run for run in plan if run.stage == stage]
+        parts = min(jobs, len(runs)) if stage == "languages" else 1
+        for part in range(parts):
+            if runs[part::parts]:
+                name = f"{stage}-{part + 1}" if parts > 1 else stage
+                stages[name] = runs[part::parts]
+    return stages
+
+
+def _write_job(name: str, runs: list[Run], output: Path) -> None:
+    """Write what a job has to do, if that changed, and remove the marker if it is not done."""
+    folder = output / "stages"
+    job = {
+        "folder": os.getcwd(),
+        "marker": str(folder / f"{name}.done"),
+        "failure": str(folder / f"{name}.failed"),
+        "logs": str(output / "logs"),
+        "runs": [run.to_json() for run in runs],
+    }
+    text = json.dumps(job, indent=2, ensure_ascii=False) + "\n"
+    path = folder / f"{name}.json"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_atomically(path, text)
+    (folder / f"{name}.failed").unlink(missing_ok=True)
+    if not all(run.is_done for run in runs):
+        (folder / f"{name}.done").unlink(missing_ok=True)
+
+
+def _snakefile(stages: dict[str, list[Run]], threads: int) -> str:
+    """The workflow as a file that ``snakemake`` itself runs too; paths are relative to it."""
+    rules = ['rule all:\n    input: "stages/table.done"\n']
+    for name in stages:
+        stage = name.partition("-")[0]
+        before = [
+            f'"stages/{other}.done"' for other in stages if other.partition("-")[0] in STAGES[stage]
+        ]
+        inputs = ", ".join([f'"stages/{name}.json"', *before])
+        rules.append(
+            f"rule {name.replace('-', '_')}:\n"
+            f"    input: {inputs}\n"
+            f'    output: "stages/{name}.done"\n'
+            f"    threads: {threads}\n"
+            f'    shell: "{sys.executable} -m ltsft.cli study --job {{input[0]}}"\n'
+        )
+    return "\n".join(rules)
+
+
+def _execute(snakefile: Path, output: Path, executor: str, jobs: int) -> None:
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.enums import Quietness, RerunTrigger
+    from snakemake.settings.types import (
+        DAGSettings,
+        ExecutionSettings,
+        OutputSettings,
+        ResourceSettings,
+    )
+    from snakemake_interface_common.exceptions import ApiError, WorkflowError
+
+    quiet = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
+    logging.getLogger("snakemake").setLevel(logging.CRITICAL)
+    with SnakemakeApi(quiet) as api:
+        workflow = api.workflow(
+            snakefile=snakefile.resolve(),
+            workdir=output.resolve(),
+            resource_settings=ResourceSettings(cores=max(_num_cores(), jobs), nodes=jobs),
+        )
+        dag = workflow.dag(
+            DAGSettings(
+                force_incomplete=True,  # a killed run goes on
+                rerun_triggers=frozenset({RerunTrigger.MTIME}),
+            )
+        )
+        try:
+            # Our own lock is released when a process dies; Snakemake's would have to be unlocked.
+            dag.execute_workflow(executor, execution_settings=ExecutionSettings(lock=False))
+        except (ApiError, WorkflowError):
+            if not any((output / "stages").glob("*.failed")):
+                raise
+
+
+@contextmanager
+def _only_one(output: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system releases it however the process ends."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LtsftError(
+                f"another study is running in `{output}`; wait for it, or set another `output`."
+            ) from None
+        yield
+
+
+def _num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,7 @@
+"""One LightningModule per task; they know nothing of phases or masks."""
+
+from ltsft.tasks.base import Task
+from ltsft.tasks.masked_lm import MaskedLM
+from ltsft.tasks.tagger import Tagger
+
+__all__ = ["MaskedLM", "Tagger", "Task"]

@@ -1,0 +1,328 @@
+"""What all tasks share: the pretrained model, its fine-tunings, optimizer, scores, checkpoints."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import Metric
+from transformers import PreTrainedModel
+from typing_extensions import override
+
+from ltsft.errors import LtsftError
+from ltsft.sparse import ScopeRules, SparseFineTuning
+from ltsft.sparse.scope import owned_by
+from ltsft.tasks.encoder import build_encoder, config_values, is_inside, load_encoder
+
+Batch = dict[str, Any]
+
+
+class Task(LightningModule, ABC):
+    """A pretrained model with the head of a task, trained by AdamW with a rate that falls to 0.
+
+    It knows nothing of phases and masks; it only says, for the callback that does, which of its
+    parameters are which (:meth:`scope_rules`) and what is trained (:meth:`sft_metadata`).
+
+    A subclass names an ``AutoModelFor...`` class in :attr:`auto_class`, calls :meth:`_build` at the
+    end of its constructor, and implements :meth:`training_loss`, :meth:`make_metrics` and
+    :meth:`score`. Batches carry their language in ``batch["source"]``. Validation scores, over all
+    languages together, are logged as ``val_<metric>``; test scores, one per language, as
+    ``test_<metric>/<language>``.
+
+    Args:
+        base_model: Pretrained model: a folder, or a name on the hub. Always loaded in float32.
+        base_sfts: Sparse fine-tunings to put on the pretrained model first, in this order, each a
+            folder, a file or ``user/repo[@revision]``: the source language's to train a task; the
+            task's to test it.
+        revision: Revision of `base_model` on the hub; by default the newest.
+        language: Language code to note in the fine-tuning; by default the languages of the batches
+            it was trained on.
+        learning_rate: Rate at the first step, from which it falls linearly to 0 at the last,
+            without warm-up. The default is the paper's for all tasks but NLI, which has 2e-5.
+        weight_decay: AdamW's decoupled weight decay per step, times the rate; 0 in the authors'
+            scripts.
+        model_config: Filled in by checkpoints, which bring the model's configuration so that they
+            load without `base_model` and `base_sfts`; leave it out.
+
+    Raises:
+        LtsftError: If the model or a fine-tuning does not exist, or they do not fit.
+    """
+
+    auto_class: ClassVar[Any]
+    """``AutoModelFor...`` class of transformers that says which head the model gets."""
+
+    monitor: str = "val_loss"
+    """The metric that the best weights are chosen by."""
+
+    monitor_mode: Literal["min", "max"] = "min"
+    """Which values of :attr:`monitor` are best."""
+
+    task_name: str
+    """What the fine-tuning is said to be for, e.g. ``pos``."""
+
+    model: PreTrainedModel
+    labels: list[str] | None = None
+
+    def __init__(
+        self,
+        base_model: str,
+        base_sfts: list[str] = [],  # noqa: B006  (never changed; the signature is the schema)
+        revision: str | None = None,
+        language: str | None = None,
+        learning_rate: float = 5e-5,
+        weight_decay: float = 0.0,
+        model_config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.base_model = base_model
+        self.base_sfts = list(base_sfts)
+        self.revision = revision
+        self.language = language
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self._model_config = model_config
+        self._languages: dict[str, None] = {}  # trained on, in order
+        # Not a ModuleDict: made anew for each evaluation, and no part of checkpoints.
+        self._scores: dict[str, dict[str, Metric]] = {}
+
+    # ------------------------------------------------------------------ the model
+
+    def _build(self, labels: list[str] | None = None, *, labelled: bool = False) -> None:
+        """Load the model, put :attr:`base_sfts` in place, and settle the labels.
+
+        Args:
+            labels: The label names that were asked for.
+            labelled: Whether the head has an output per label.
+        """
+        config = self._model_config
+        # The weights in a checkpoint have the fine-tunings in them.
+        sfts = [] if config else [SparseFineTuning.from_pretrained(name) for name in self.base_sfts]
+        options: dict[str, Any] = {}
+        if labelled:
+            self.labels = self._settle_labels(labels, sfts)
+            options["id2label"] = dict(enumerate(self.labels))
+            options["label2id"] = {label: id for id, label in enumerate(self.labels)}
+        self.model, self._fresh = (
+            build_encoder(self.auto_class, config)
+            if config
+            else load_encoder(self.auto_class, self.base_model, self.revision, **options)
+        )
+        self.revision = getattr(self.model.config, "_commit_hash", None) or self.revision
+        self._prepare_model()
+        for sft in sfts:
+            sft.apply(self.model, whole=None if self.takes_head_of(sft) else False)
+
+    def _prepare_model(self) -> None:
+        """Change the model before fine-tunings are put in place; nothing to change by default."""
+
+    def takes_head_of(self, sft: SparseFineTuning) -> bool:
+        """Whether the whole tensors of a fine-tuning belong to this task.
+
+        Those of a language fine-tuning do not, although names may agree: ModernBERT calls a part of
+        its language model's head and of its tagger's head ``head.dense``.
+        """
+        return sft.metadata.task != "masked-lm"
+
+    def _settle_labels(self, given: list[str] | None, sfts: list[SparseFineTuning]) -> list[str]:
+        """The labels of the checkpoint or of a fine-tuning are the truth; else the given ones."""
+        sources: dict[str, list[str]] = {}
+        if self._model_config:
+            names = self._model_config["id2label"]
+            sources["the checkpoint"] = [names[id] for id in sorted(names, key=int)]
+        for name, sft in zip(self.base_sfts, sfts, strict=False):
+            if sft.metadata.labels is not None:
+                sources[f"`model.init_args.base_sfts` {name}"] = list(sft.metadata.labels)
+        if given is not None:
+            sources["`model.init_args.labels`"] = list(given)
+        if not sources:
+            raise LtsftError(
+                "`model.init_args.labels` is expected to list the label names, but got none; give "
+                "them, or a fine-tuning of the task in `model.init_args.base_sfts`."
+            )
+        (first, labels), *others = sources.items()
+        for other, other_labels in others:
+            if other_labels != labels:
+                raise LtsftError(
+                    f"{other} is expected to have the labels of {first}, {', '.join(labels)}, but "
+                    f"got {', '.join(other_labels)}; set `labels` (on the command line "
+                    "`data.init_args.labels`) to the former or leave it out."
+                )
+        if not labels or len(set(labels)) < len(labels):
+            raise LtsftError(
+                "`model.init_args.labels` is expected to list different names, at least one, but "
+                f"got {labels}."
+            )
+        return labels
+
+    # ------------------------------------------------------------------ for the two phases
+
+    @property
+    def sft_root(self) -> nn.Module:
+        """The Hugging Face model with its head, to which a fine-tuning's names are relative."""
+        return self.model
+
+    def scope_rules(self) -> ScopeRules:
+        """Which parameters are maskable, whole or frozen.
+
+        Normalisation layers are frozen (Ansell et al., 2022, §4.1). The head is whole, and so is
+        what was initialised afresh inside the encoder: a difference to a random start that is lost
+        cannot be applied. The rest is maskable.
+        """
+        names = [name for name, _ in self.model.named_parameters(remove_duplicate=False)]
+        heads = {name.split(".")[0] for name in names if not is_inside(name, self.model)}
+        fresh = {name for name in self._fresh if is_inside(name, self.model)}
+        normalised = bool(owned_by(self.model, "*Norm"))
+        return ScopeRules(
+            whole=sorted(heads) + sorted(fresh), frozen=["type:*Norm"] if normalised else []
+        )
+
+    def sft_metadata(self) -> dict[str, Any]:
+        """Where a fine-tuning of this model comes from; fields of `Metadata`."""
+        return {
+            "base_model": self.base_model,
+            "base_revision": self.revision,
+            "trained_with": list(self.base_sfts),
+            "task": self.task_name,
+            "language": self._trained_language(),
+            "labels": self.labels,
+        }
+
+    def _trained_language(self) -> str | None:
+        return self.language or "+".join(self._languages) or None
+
+    # ------------------------------------------------------------------ training
+
+    @abstractmethod
+    def training_loss(self, batch: Batch) -> Tensor:
+        """The loss of a batch, a scalar."""
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if source := batch.get("source"):
+            self._languages[source] = None
+        loss = self.training_loss(batch)
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch["input_ids"]))
+        return loss
+
+    @override
+    def configure_optimizers(self) -> dict[str, Any]:
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        scheduler = linear_to_zero(optimizer, self.trainer.estimated_stepping_batches)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    # ------------------------------------------------------------------ evaluation
+
+    @abstractmethod
+    def make_metrics(self) -> dict[str, Metric]:
+        """New metrics for one evaluation, by the names they are logged under."""
+
+    @abstractmethod
+    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
+        """Update metrics that :meth:`make_metrics` made with the predictions for a batch."""
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Let the data number labels as the model does."""
+        use_labels = getattr(getattr(self.trainer, "datamodule", None), "use_labels", None)
+        if self.labels is not None and use_labels is not None:
+            use_labels(self.labels)
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        self._scores = {"": self._metrics_here()}
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.score(batch, self._scores[""])
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        for name, metric in self._scores[""].items():
+            key = f"val_{name}"
+            self.log(key, metric, prog_bar=key == self.monitor, metric_attribute=key)
+
+    @override
+    def on_test_epoch_start(self) -> None:
+        # Every rank makes all of them: one without a batch of a language must join in its sum.
+        languages = getattr(
+            getattr(self.trainer, "datamodule", None), "evaluation_languages", lambda stage: []
+        )
+        self._scores = {language: self._metrics_here() for language in languages("test")}
+
+    @override
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        language = batch["source"]
+        if language not in self._scores:
+            self._scores[language] = self._metrics_here()
+        self.score(batch, self._scores[language])
+
+    @override
+    def on_test_epoch_end(self) -> None:
+        for language, metrics in self._scores.items():
+            for name, metric in metrics.items():
+                key = f"test_{name}/{language}"
+                self.log(key, metric, metric_attribute=key)
+
+    def _metrics_here(self) -> dict[str, Metric]:
+        return {name: metric.to(self.device) for name, metric in self.make_metrics().items()}
+
+    # ------------------------------------------------------------------ checkpoints
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what builds the model again without the hub, or the folder it came from."""
+        checkpoint["hyper_parameters"] |= {
+            "model_config": config_values(self.model),
+            "revision": self.revision,
+            "language": self._trained_language(),
+        }
+        if self.labels is not None:
+            checkpoint["hyper_parameters"]["labels"] = self.labels
+        checkpoint["fresh_parameters"] = sorted(self._fresh)
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights that were trained for other labels."""
+        saved = checkpoint.get("hyper_parameters", {})
+        if self.labels is not None and saved.get("labels", self.labels) != self.labels:
+            raise LtsftError(
+                f"`model.init_args.labels` is expected to be those of the checkpoint, "
+                f"{', '.join(saved['labels'])}, but got {', '.join(self.labels)}; leave them out."
+            )
+        self._fresh = frozenset(checkpoint.get("fresh_parameters", self._fresh))
+        if self.language is None and saved.get("language"):
+            self._languages = dict.fromkeys(saved["language"].split("+"))
+
+
+def linear_to_zero(optimizer: Optimizer, num_steps: float) -> LambdaLR:
+    """A schedule that falls linearly from the optimizer's rate to 0, without warm-up.
+
+    Args:
+        optimizer: Whose rate to schedule.
+        num_steps: Optimizer steps until 0.
+
+    Raises:
+        LtsftError: If the number of steps is unlimited: there is no line to infinity.
+
+    Example:
+        >>> optimizer = AdamW([nn.Parameter(torch.zeros(1))], lr=0.5)
+        >>> [linear_to_zero(optimizer, 4).lr_lambdas[0](step) for step in (0, 1, 4, 5)]
+        [1.0, 0.75, 0.0, 0.0]
+    """
+    if math.isinf(num_steps):
+        raise LtsftError(
+            "`trainer.max_steps` or `trainer.max_epochs` is expected to be set for a learning rate "
+            "that falls to 0 at the end, but training has none; set one, or with the sparse "
+            "callback the lengths of its phases (`sparse.dense.max_epochs` and so on)."
+        )
+    return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / max(1, num_steps)))

@@ -1,0 +1,88 @@
+"""Loading pretrained Hugging Face models, and building them again from a checkpoint."""
+
+import json
+from typing import Any, NamedTuple
+
+import torch
+from transformers import AutoConfig, PreTrainedModel
+
+from ltsft.errors import LtsftError
+
+
+class Encoder(NamedTuple):
+    """A pretrained model with the head of a task.
+
+    Args:
+        model: The model, in float32.
+        fresh: Names of the parameters that its checkpoint lacks, hence with random values.
+    """
+
+    model: PreTrainedModel
+    fresh: frozenset[str]
+
+
+def load_encoder(auto_class: Any, name: str, revision: str | None = None, **config: Any) -> Encoder:
+    """Load a pretrained model, in float32 whatever it was saved in.
+
+    A head of another shape (another task's labels) is initialised afresh.
+
+    Args:
+        auto_class: ``AutoModelFor...`` of transformers; says which head the model gets.
+        name: A folder, or a name on the hub.
+        revision: Revision on the hub.
+        **config: Options of the model's configuration, e.g. ``id2label``.
+
+    Raises:
+        LtsftError: If there is no such model, or its weights are not those of its architecture.
+    """
+    at = f"{name!r}" + (f" (revision {revision!r})" if revision else "")
+    try:
+        model, report = auto_class.from_pretrained(
+            name,
+            revision=revision or "main",
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **config,
+        )
+    # transformers raises OSError if nothing is found, and ValueError if it is no such model.
+    except (OSError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise LtsftError(
+            "`model.init_args.base_model` is expected to be a folder with a pretrained model, or "
+            f"the name of one on the Hugging Face hub, but {at} cannot be loaded with "
+            f"{auto_class.__name__}: {reason}"
+        ) from error
+    odd_sizes = {entry[0] for entry in report["mismatched_keys"]}
+    names = {parameter for parameter, _ in model.named_parameters(remove_duplicate=False)}
+    fresh = frozenset((set(report["missing_keys"]) | odd_sizes) & names)
+    inside = {parameter for parameter in names if is_inside(parameter, model)}
+    if odd_sizes & inside or inside <= fresh:
+        raise LtsftError(
+            f"`model.init_args.base_model` is expected to hold the weights of its config.json, but "
+            f"in {at} `{min(fresh & inside)}` is missing or has another shape; save or download "
+            "the model again."
+        )
+    return Encoder(model, fresh)
+
+
+def build_encoder(auto_class: Any, config: dict[str, Any]) -> Encoder:
+    """Build a model with random weights from the configuration that a checkpoint carries.
+
+    Args:
+        auto_class: ``AutoModelFor...`` of transformers.
+        config: What :func:`config_values` returned.
+    """
+    model = auto_class.from_config(AutoConfig.for_model(**config), dtype=torch.float32)
+    return Encoder(model, frozenset())
+
+
+def config_values(model: PreTrainedModel) -> dict[str, Any]:
+    """A model's configuration as plain values, as ``torch.load(weights_only=True)`` admits them."""
+    values: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=False))
+    return values
+
+
+def is_inside(parameter: str, model: PreTrainedModel) -> bool:
+    """Whether a parameter belongs to the encoder, not to the head on top of it."""
+    return parameter.startswith(f"{model.base_model_prefix}.")

@@ -1,0 +1,98 @@
+"""Masked language modelling, which makes language fine-tunings."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torchmetrics import Metric
+from transformers import AutoModelForMaskedLM
+from typing_extensions import override
+
+from ltsft.metrics import MeanLoss, Perplexity
+from ltsft.modules import untie_output_embeddings
+from ltsft.sparse import ScopeRules, SparseFineTuning
+from ltsft.tasks.base import Batch, Task
+
+NOT_SCORED = -100
+"""Label of tokens that are not to be predicted."""
+
+
+class MaskedLM(Task):
+    """Masked language modelling on raw text of a language (Ansell et al., 2022, §3.2 and §4.1).
+
+    The output embedding matrix is separated from the input embeddings and frozen; the rest of the
+    head trains whole. Best weights are chosen by `val_loss`, the mean loss per masked token.
+
+    Args:
+        **kwargs: Options of every task, see :class:`~ltsft.tasks.Task`.
+    """
+
+    auto_class = AutoModelForMaskedLM
+    task_name = "masked-lm"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._build()
+
+    @override
+    def _prepare_model(self) -> None:
+        untie_output_embeddings(self.model)
+        output = self.model.get_output_embeddings()
+        self._frozen_output = [
+            name
+            for name, parameter in self.model.named_parameters()
+            # A matrix with a random start that nobody else has must train, and be saved.
+            if parameter is output.weight and name not in self._fresh
+        ]
+        output.weight.requires_grad_(not self._frozen_output)
+
+    @override
+    def takes_head_of(self, sft: SparseFineTuning) -> bool:
+        return sft.metadata.task in (None, "masked-lm")
+
+    @override
+    def scope_rules(self) -> ScopeRules:
+        """As for every task, with the output embedding matrix frozen."""
+        rules = super().scope_rules()
+        rules.frozen += self._frozen_output
+        return rules
+
+    @override
+    def forward(self, batch: Batch) -> Tensor:
+        """Score the vocabulary for each token.
+
+        Args:
+            batch: `input_ids` and `attention_mask` [B, T].
+
+        Returns:
+            Logits [B, T, vocabulary].
+        """
+        output = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        return cast(Tensor, output.logits)
+
+    @override
+    def training_loss(self, batch: Batch) -> Tensor:
+        total, count = self._loss(batch)
+        # A short text may have no masked token in a batch; 0/0 would poison the weights.
+        return total / count.clamp(min=1)
+
+    @override
+    def make_metrics(self) -> dict[str, Metric]:
+        return {"loss": MeanLoss(), "perplexity": Perplexity()}
+
+    @override
+    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
+        total, count = self._loss(batch)
+        for metric in metrics.values():
+            metric.update(total, count)
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sum of the losses of the masked tokens, and how many they are."""
+        logits, labels = self(batch), batch["labels"]
+        masked = labels != NOT_SCORED
+        return (
+            cross_entropy(logits[masked].float(), labels[masked], reduction="sum"),
+            torch.sum(masked),
+        )

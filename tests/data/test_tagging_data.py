@@ -1,0 +1,248 @@
+"""TaggingData: batches per language, label ids, and what is warned of or refused."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+from ltsft.data import Source, TaggingData
+from ltsft.data.labels import ENTITIES, UPOS
+from ltsft.errors import LtsftError
+
+MINI = Path(__file__).parents[3] / "shared/models/mini-mmt"
+
+
+def conllu(*sentences: str) -> str:
+    """CoNLL-U of sentences as ``word/TAG word/TAG``, each word hanging on the one before."""
+    return "".join(
+        "".join(
+            f"{number}\t{word}\t_\t{tag}\t_\t_\t{number - 1}\tdep:sub\t_\t_\n"
+            for number, (word, tag) in enumerate(
+                (pair.split("/") for pair in sentence.split()), start=1
+            )
+        )
+        + "\n"
+        for sentence in sentences
+    )
+
+
+@pytest.fixture
+def treebank(write: Callable[..., str]) -> str:
+    return write("a.conllu", conllu("ab/NOUN c/VERB", "d/X", "e/ADJ f/NOUN g/PUNCT"))
+
+
+def test_one_loader_per_language(
+    make_tokenizer: Callable[..., str], treebank: str, write: Callable[..., str]
+) -> None:
+    """In the order given, batches carry their language, nothing is shuffled or repeated."""
+    other = write("b.conllu", conllu("h/NOUN"))
+    data = TaggingData(
+        make_tokenizer(),
+        test={"xx": treebank, "aa": other},
+        predict={"aa": other},
+        eval_batch_size=2,
+    )
+    first, second = data.test_dataloader()
+    assert [batch["source"] for batch in first] == ["xx", "xx"]
+    assert [batch["source"] for batch in second] == ["aa"]
+    assert data.evaluation_languages("test") == ["xx", "aa"]
+    assert data.evaluation_languages("validate") == []
+    labels = [[UPOS[label] for label in row if label >= 0] for b in first for row in b["labels"]]
+    assert labels == [["NOUN", "VERB"], ["X"], ["ADJ", "NOUN", "PUNCT"]]
+    assert [s.words for s in data.sentences("predict", "aa")] == [["h"]]
+    assert [batch["source"] for batch in data.predict_dataloader()[0]] == ["aa"]
+
+
+@pytest.mark.parametrize("pad_id", [0, 1])
+def test_training_batches(make_tokenizer: Callable[..., str], treebank: str, pad_id: int) -> None:
+    data = TaggingData(make_tokenizer(pad_id), train={"xx": treebank}, global_batch_size=3)
+    (batch,) = list(data.train_dataloader())
+    order = data.train_dataloader().batch_sampler.order()
+    assert batch["labels"][order.argsort()].tolist() == [
+        [UPOS.index("NOUN"), UPOS.index("VERB"), -100],
+        [UPOS.index("X"), -100, -100],
+        [UPOS.index("ADJ"), UPOS.index("NOUN"), UPOS.index("PUNCT")],
+    ]
+    assert ((batch["input_ids"] == pad_id) == (batch["attention_mask"] == 0)).all()
+
+
+def test_workers_change_nothing(make_tokenizer: Callable[..., str]) -> None:
+    batches = [
+        list(
+            TaggingData(
+                make_tokenizer(),
+                train={"elmu": Source("artificial:elmu", limit=30)},
+                num_workers=num_workers,
+            ).train_dataloader()
+        )
+        for num_workers in (0, 2)
+    ]
+    for left, right in zip(*batches, strict=True):
+        assert all(
+            torch.equal(left[name], right[name])
+            for name in ("input_ids", "attention_mask", "word_starts", "labels")
+        )
+
+
+def test_entities(make_tokenizer: Callable[..., str], write: Callable[..., str]) -> None:
+    """Types are mapped before ids are given; stray I- tags stay, with a warning."""
+    path = write("a.txt", "a B-PER\nb I-DATE\nc I-LOC\n\nd I-PERSON\n")
+    data = TaggingData(
+        make_tokenizer(), test={"xx": path}, format="iob2", tag_map={"DATE": "O", "PERSON": "PER"}
+    )
+    with pytest.warns(UserWarning, match=r"test.xx` \(.*a.txt\) has 3 I- tags"):
+        (loader,) = data.test_dataloader()
+    (batch,) = list(loader)
+    names = [[ENTITIES[label] for label in row if label >= 0] for row in batch["labels"]]
+    assert names == [["B-PER", "O", "I-LOC"], ["I-PER"]]
+    assert data.labels == ENTITIES
+
+
+def test_labels_outside_the_inventory(
+    make_tokenizer: Callable[..., str], treebank: str, write: Callable[..., str]
+) -> None:
+    """They get the id -1 and one counted warning; predicting does not look at gold labels."""
+    path = write("b.conllu", conllu("a/NOUN b/ODD c/ODD d/_"))
+    data = TaggingData(
+        make_tokenizer(), train={"xx": path}, test={"xx": path}, predict={"xx": path}
+    )
+    message = r"test.xx` .* has 3 labels outside the inventory \(2 ODD, 1 _\); they count as wrong"
+    with pytest.warns(UserWarning, match=message):
+        (loader,) = data.test_dataloader()
+    (batch,) = list(loader)
+    assert batch["labels"].tolist() == [[UPOS.index("NOUN"), -1, -1, -1]]
+    with pytest.warns(UserWarning, match=r"train.xx` .* has 3 labels .* they are not trained on"):
+        data.train_dataloader()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.predict_dataloader()
+
+
+def test_disjoint_labels(make_tokenizer: Callable[..., str], treebank: str) -> None:
+    data = TaggingData(make_tokenizer(), test={"xx": treebank}, labels=["A", "B"])
+    with pytest.raises(LtsftError, match=r"test.xx` .* labels A, B, but it has only ADJ, NOUN"):
+        data.test_dataloader()
+
+
+def test_the_models_labels_are_the_truth(make_tokenizer: Callable[..., str], treebank: str) -> None:
+    """Ids are the model's from then on; other labels given explicitly are refused."""
+    data = TaggingData(make_tokenizer(), test={"xx": treebank})
+    data.setup("test")
+    theirs = UPOS[::-1]
+    data.use_labels(theirs)
+    (batch,) = list(data.test_dataloader()[0])
+    assert data.labels == theirs
+    assert batch["labels"][1, 0] == theirs.index("X")
+    data = TaggingData(make_tokenizer(), test={"xx": treebank}, labels=["NOUN", "VERB"])
+    data.use_labels(["NOUN", "VERB"])
+    with pytest.raises(
+        LtsftError, match=r"labels` .* those of the model, \['X'\], but got \['NOUN'"
+    ):
+        data.use_labels(["X"])
+
+
+def test_long_sentences(make_tokenizer: Callable[..., str], treebank: str) -> None:
+    """Words cut off keep their labels, have no beginning, and are told of."""
+    data = TaggingData(make_tokenizer(), test={"xx": treebank}, max_length=4)
+    with pytest.warns(UserWarning, match=r"test.xx` .* has 2 words beyond `data.init_args.max_len"):
+        (loader,) = data.test_dataloader()
+    (batch,) = list(loader)
+    assert batch["word_starts"].tolist() == [[1, -1, -1], [1, -1, -1], [1, 2, -1]]
+    assert (batch["labels"] != -100).sum(dim=1).tolist() == [2, 1, 3]
+
+
+def test_relations(make_tokenizer: Callable[..., str], treebank: str) -> None:
+    data = TaggingData(make_tokenizer(), test={"xx": treebank}, column="deprel", labels=["dep"])
+    (batch,) = list(data.test_dataloader()[0])
+    assert (batch["labels"] != -100).sum() == (batch["labels"] == 0).sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "tsv"}, "`data.init_args.format` .* got 'tsv'"),
+        ({"column": "deprel"}, "`data.init_args.labels` .* column 'deprel', but got none"),
+        ({"labels": []}, "`data.init_args.labels` .* at least one, but got "),
+        ({"labels": ["A", "A"]}, "`data.init_args.labels` is expected to list different labels"),
+        ({"train": {"a": "x", "b": "y"}}, "`data.init_args.train` .* one language .* got a, b"),
+        ({"global_batch_size": 0}, "`data.init_args.global_batch_size` .* got 0"),
+    ],
+)
+def test_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LtsftError, match=message):
+        TaggingData(**options)
+
+
+def test_roles_without_data(make_tokenizer: Callable[..., str]) -> None:
+    """A fit may go without validation; nothing else may be missing."""
+    data = TaggingData(make_tokenizer())
+    assert data.val_dataloader() == []
+    for role, loaders in (
+        ("train", data.train_dataloader),
+        ("test", data.test_dataloader),
+        ("predict", data.predict_dataloader),
+    ):
+        with pytest.raises(LtsftError, match=f"`data.init_args.{role}` is expected to give data"):
+            loaders()
+
+
+class Silent(LightningModule):
+    def validation_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        pass
+
+
+def test_validate_needs_validation_data(make_tokenizer: Callable[..., str]) -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    with pytest.raises(LtsftError, match="`data.init_args.validation` is expected to give data"):
+        trainer.validate(Silent(), TaggingData(make_tokenizer()))
+
+
+def test_missing_file_is_named(make_tokenizer: Callable[..., str]) -> None:
+    data = TaggingData(make_tokenizer(), test={"xx": "no/such.conllu"})
+    with pytest.raises(
+        LtsftError, match=r"`data.init_args.test.xx` .* 'no/such.conllu' is neither"
+    ):
+        data.setup("test")
+
+
+def test_yaml(treebank: str) -> None:
+    """The signature is the schema: short and long sources, as the command line reads them."""
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    config = f"""
+data:
+  class_path: ltsft.data.TaggingData
+  init_args:
+    train: {{en: {treebank}}}
+    test: {{de: {{path: {treebank}, limit: 1}}, fr: "artificial:elmu"}}
+    tag_map: {{DATE: O, MISC: O}}
+"""
+    data = parser.instantiate(parser.parse_string(config)).data
+    assert isinstance(data, TaggingData)
+    assert data.sources["train"] == {"en": Source(treebank)}
+    assert data.sources["test"] == {
+        "de": Source(treebank, limit=1),
+        "fr": Source("artificial:elmu"),
+    }
+    assert data.tag_map == {"DATE": "O", "MISC": "O"}
+
+
+@pytest.mark.skipif(not MINI.exists(), reason="no real model here")
+def test_real_treebank() -> None:
+    """Words with spaces (Vietnamese) begin where the sub-words of that word do."""
+    path = MINI.parents[1] / "data/ud/vi/dev.conllu"
+    data = TaggingData(str(MINI), test={"vi": Source(str(path), limit=40)}, eval_batch_size=40)
+    (batch,) = list(data.test_dataloader()[0])
+    assert (batch["word_starts"] >= 0).sum() == (batch["labels"] >= 0).sum() > 500
+    starts = [row[row >= 0] for row in batch["word_starts"]]
+    assert all((row.diff() > 0).all() for row in starts)
+    assert data._tokenizer is not None
+    pieces = data._tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist())
+    assert all(pieces[start].startswith("▁") for start in starts[0].tolist())
