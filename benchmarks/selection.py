@@ -56,9 +56,7 @@ def main() -> None:
             yield name, (value - initial[name]).abs_()
 
     total = sum(value.numel() for value in initial.values())
-    print(
-        f"{args.num_params:,} of {total:,} entries, {args.threads} threads, torch {torch.__version__}"
-    )
+    print(f"{args.num_params:,} of {total:,} entries, {args.threads} threads")
     report("select_largest", lambda: select_largest(changes, args.num_params))
 
     def sort() -> Tensor:

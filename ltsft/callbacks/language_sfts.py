@@ -40,10 +40,10 @@ class LanguageSfts(Callback):
             return
         # All are read before the first batch: a wrong path must not end a run half-way.
         self._loaded = {code: SparseFineTuning.from_pretrained(p) for code, p in self.sfts.items()}
-        datamodule = getattr(trainer, "datamodule", None)
-        if not self.sfts or not hasattr(datamodule, "evaluation_languages"):
+        list_languages = getattr(getattr(trainer, "datamodule", None), "evaluation_languages", None)
+        if not self.sfts or list_languages is None:
             return
-        languages = datamodule.evaluation_languages(stage)
+        languages = list_languages(stage)
         if unknown := sorted(self.sfts.keys() - set(languages)):
             raise LtsftError(
                 f"`languages.sfts` is expected to have languages of the data as keys "
@@ -67,14 +67,28 @@ class LanguageSfts(Callback):
             self._applied.revert()
         self._applied = self._language = None
 
-    def _on_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any
+    @override
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             self._place(pl_module, batch)
 
-    def _on_end(self, *_: Any) -> None:
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._remove()
 
-    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _on_batch_start
-    on_validation_end = on_test_end = on_predict_end = on_exception = _on_end
+    on_test_end = on_predict_end = on_validation_end
+
+    @override
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._remove()

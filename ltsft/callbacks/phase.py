@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 
+from ltsft.callbacks.trainer_loops import is_quick_run, num_passes
 from ltsft.errors import LtsftError
 
 PhaseName = Literal["dense", "sparse"]
@@ -111,7 +112,7 @@ class PhaseClock:
 
     def passes_done(self, trainer: Trainer) -> int:
         """Passes over the data finished in this phase."""
-        return _num_passes(trainer) - self.first_pass
+        return num_passes(trainer) - self.first_pass
 
     def tick(self, trainer: Trainer) -> None:
         """Note the end of the phase when its steps are done."""
@@ -120,7 +121,7 @@ class PhaseClock:
     def start(self, phase: PhaseName, trainer: Trainer) -> None:
         """Begin a phase at the current step."""
         self.phase, self.over = phase, False
-        self.first_step, self.first_pass = trainer.global_step, _num_passes(trainer)
+        self.first_step, self.first_pass = trainer.global_step, num_passes(trainer)
 
     @contextmanager
     def as_the_whole_fit(self, trainer: Trainer) -> Iterator[None]:
@@ -149,8 +150,7 @@ class PhaseClock:
                 steps_per_epoch = math.ceil(steps_per_epoch)  # the last batches step as well
         for name, phase in self.phases.items():
             # `fast_dev_run` asks for a quick walk through everything: both phases, a batch or so.
-            quick = int(trainer.fast_dev_run)
-            self.lengths[name] = quick or phase.num_steps(steps_per_epoch)
+            self.lengths[name] = is_quick_run(trainer) or phase.num_steps(steps_per_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, primitives only."""
@@ -165,12 +165,3 @@ class PhaseClock:
         """Go on where :meth:`state_dict` was taken."""
         for name, value in state.items():
             setattr(self, name, value)
-
-
-def _num_passes(trainer: Trainer) -> int:
-    """Passes over the data finished in the whole fit.
-
-    Lightning's own count, for it is right on resuming from a checkpoint that was written between
-    the last batch of a pass and its end, where hooks are skipped.
-    """
-    return trainer.fit_loop.epoch_progress.current.processed

@@ -7,7 +7,6 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from ltsft.callbacks.best_weights import BestWeights, Mode
 from ltsft.callbacks.l1 import L1Penalty
 from ltsft.callbacks.phase import Phase, PhaseClock
 from ltsft.callbacks.ranks import check_equal, gather
+from ltsft.callbacks.trainer_loops import close_pass, is_quick_run, lift_limits
 from ltsft.errors import LtsftError
 from ltsft.sparse import (
     Budget,
@@ -35,9 +35,6 @@ from ltsft.sparse import (
 )
 from ltsft.sparse.applied import base_digests
 from ltsft.sparse.scope import tied_names
-
-_LIGHTNINGS_DEFAULT_MAX_EPOCHS = 1000  # what the Trainer sets when it is given no limit at all
-_SHARDING = ("FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")
 
 
 class SparseMaskCallback(Callback):
@@ -112,7 +109,7 @@ class SparseMaskCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        _lift_limits(trainer)
+        lift_limits(trainer)
         self.sft = None
         self._root = getattr(pl_module, "sft_root", pl_module)
         self._scope = self._resolve_scope(pl_module)
@@ -160,7 +157,7 @@ class SparseMaskCallback(Callback):
         if self._clock.over and self._clock.phase == "sparse":
             trainer.should_stop = True  # resumed after the end: nothing is left to train
         elif self._clock.over:
-            _close_epoch(trainer)
+            close_pass(trainer)
         self._start_pass(trainer)
 
     # ------------------------------------------------------------------ the algorithm
@@ -343,7 +340,7 @@ class SparseMaskCallback(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         folder = Path(self.output_dir or trainer.log_dir or trainer.default_root_dir) / "sft"
-        if trainer.is_global_zero and not trainer.fast_dev_run and self.sft is not None:
+        if trainer.is_global_zero and not is_quick_run(trainer) and self.sft is not None:
             self.sft.save_pretrained(folder)
             rank_zero_info(f"{self.sft!r} written to {folder}.")
 
@@ -351,7 +348,7 @@ class SparseMaskCallback(Callback):
         """Tell samplers that ask for it which pass of which phase begins."""
         for loader in trainer.fit_loop._combined_loader.flattened:  # type: ignore[union-attr]
             sampler = getattr(loader, "batch_sampler", None)
-            if hasattr(sampler, "set_pass"):
+            if sampler is not None and hasattr(sampler, "set_pass"):
                 sampler.set_pass(self._clock.phase, self._clock.passes_done(trainer))
 
     def position(self, trainer: Trainer) -> str:
@@ -538,49 +535,3 @@ def _buffers(module: nn.Module) -> dict[str, Tensor]:
     """Persistent buffers, such as BatchNorm's running statistics."""
     persistent = module.state_dict(keep_vars=True).keys()
     return {name: b for name, b in module.named_buffers() if name in persistent}
-
-
-def _lift_limits(trainer: Trainer) -> None:
-    """Refuse what would end the fit before both phases are done; lift Lightning's own defaults."""
-    for strategy in _SHARDING:
-        if any(cls.__name__ == strategy for cls in type(trainer.strategy).__mro__):
-            raise LtsftError(
-                "`trainer.strategy` is expected to keep whole parameters on each device (`ddp` or "
-                f"one device), but got {strategy}; selecting over shards is not supported."
-            )
-    if any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks):
-        raise LtsftError(
-            "`trainer.callbacks` is expected to be without EarlyStopping, which would end the "
-            "whole fit; use `sparse.dense.patience` and `sparse.sparse.patience`."
-        )
-    fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
-    if not trainer.fast_dev_run:
-        for name, value, unset in (
-            ("max_epochs", fit.max_epochs, (None, -1, _LIGHTNINGS_DEFAULT_MAX_EPOCHS)),
-            ("max_steps", epoch.max_steps, (None, -1)),
-            ("min_steps", epoch.min_steps, (None, 0)),
-            ("min_epochs", fit.min_epochs, (None, 0)),
-        ):
-            if value not in unset:
-                raise LtsftError(
-                    f"`trainer.{name}` is expected to be left out (the phases have lengths of "
-                    f"their own), but got {value}; set lengths in `sparse.dense` and "
-                    "`sparse.sparse` instead."
-                )
-    fit.max_epochs, epoch.max_steps = -1, -1
-
-
-def _close_epoch(trainer: Trainer) -> None:
-    """Count a pass as done that a checkpoint left open at the end of the dense phase.
-
-    A checkpoint written by the phase's last validation lies inside a pass, but the run that was not
-    stopped begins a new one for the sparse phase. No hook leads out of an open pass on resuming, so
-    the loop's counters are set to what they are after one.
-    """
-    loop = trainer.fit_loop
-    for progress in (loop.epoch_progress.total, loop.epoch_progress.current):
-        progress.started = progress.processed = progress.completed = progress.ready
-    loop.restarting = False
-    loop.reset_restart_stage()
-    loop.epoch_loop.reset_restart_stage()
-    loop.epoch_loop.val_loop.reset_restart_stage()

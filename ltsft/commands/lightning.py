@@ -223,7 +223,7 @@ def _logger(root: str | os.PathLike[str] | None) -> CSVLogger:
     """A log in `root` itself; without a root, in the next free ``runs/version_N``."""
     if root is None:
         return CSVLogger(os.getcwd(), name="runs")
-    return CSVLogger(root, name="", version="")
+    return CSVLogger(Path(root), name="", version="")
 
 
 def _hyperparameters(path: str) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def _task_class(path: str) -> type[Task]:
         LtsftError: If there is none of that name.
     """
     module, _, name = path.rpartition(".")
-    classes: list[type[Task]] = [Task]
+    classes: list[type[Task]] = [Task]  # type: ignore[type-abstract]
     for cls in classes:  # grows as we go
         # The path may be a shorter one, through a package's `__init__`.
         if cls.__name__ == name and f"{cls.__module__}.".startswith(f"{module}."):

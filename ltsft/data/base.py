@@ -61,11 +61,6 @@ class DataModule(LightningDataModule):
         """Label names, where the data have labels; the command line hands them to the model."""
         return None
 
-    @property
-    def labels(self) -> list[str] | None:
-        """Label names, where the data have labels; the command line hands them to the model."""
-        return None
-
     def evaluation_languages(self, stage: str) -> list[str]:
         """Language codes of the evaluation loaders, in their order.
 

@@ -47,7 +47,7 @@ def untie_output_embeddings(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "all_tied_weights_keys"):  # what `save_pretrained` goes by
             module.config.tie_word_embeddings = False  # type: ignore[union-attr]
-            module.all_tied_weights_keys = {}
+            module.all_tied_weights_keys = {}  # type: ignore[assignment]
 
 
 def _tied_names(model: nn.Module) -> dict[str, str]:

@@ -24,7 +24,7 @@ class Fit:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # `--task_fit.options.sparse.budget.density 0.1` arrives as {"sparse": {"budget.density": …}}
+        # `--task_fit.options.sparse.budget.density 0.1` comes as {"sparse": {"budget.density": …}}
         for key in [key for key, value in self.options.items() if isinstance(value, dict)]:
             if "." not in key:
                 nested = self.options.pop(key)

@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -211,7 +211,7 @@ class Task(LightningModule, ABC):
         return loss
 
     @override
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         parameters = [p for p in self.parameters() if p.requires_grad]
         optimizer = AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
         scheduler = linear_to_zero(optimizer, self.trainer.estimated_stepping_batches)
@@ -255,7 +255,7 @@ class Task(LightningModule, ABC):
     def on_test_epoch_start(self) -> None:
         # Every rank makes all of them: one without a batch of a language must join in its sum.
         languages = getattr(
-            getattr(self.trainer, "datamodule", None), "evaluation_languages", lambda stage: []
+            getattr(self.trainer, "datamodule", None), "evaluation_languages", _no_languages
         )
         self._scores = {language: self._metrics_here() for language in languages("test")}
 
@@ -302,6 +302,10 @@ class Task(LightningModule, ABC):
         self._fresh = frozenset(checkpoint.get("fresh_parameters", self._fresh))
         if self.language is None and saved.get("language"):
             self._languages = dict.fromkeys(saved["language"].split("+"))
+
+
+def _no_languages(stage: str) -> list[str]:
+    return []
 
 
 def linear_to_zero(optimizer: Optimizer, num_steps: float) -> LambdaLR:

@@ -45,7 +45,8 @@ class Family(Mapping[str, Language]):
         """
         if name not in self._languages:
             raise LtsftError(
-                f"an artificial language is expected to be one of {', '.join(self)}, but got {name!r}"
+                f"an artificial language is expected to be one of "
+                f"{', '.join(self)}, but got {name!r}."
             )
         return self._languages[name]
 
@@ -80,8 +81,9 @@ def family(
 
     Args:
         seed: another seed gives other words, endings and sentences.
-        cognates: share of stems that a language has from the family's proto-language, in [0, 1]; for all
-            languages, or by name. Two languages have about the product of their shares in common.
+        cognates: share of stems that a language has from the family's proto-language, in [0, 1];
+            for all languages, or by name. Two languages have about the product of their shares in
+            common.
         shared_endings: likewise for endings.
 
     Returns:

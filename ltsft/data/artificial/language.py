@@ -103,8 +103,6 @@ def split_of(text: str) -> Split:
 
 def _check(number: int, split: str) -> None:
     if split not in SPLITS:
-        raise LtsftError(
-            f"`split` is expected to be one of {', '.join(SPLITS)}, but got {split!r}"
-        )
+        raise LtsftError(f"`split` is expected to be one of {', '.join(SPLITS)}, but got {split!r}")
     if number < 0:
         raise LtsftError(f"the number of sentences is expected to be 0 or more, but got {number}")

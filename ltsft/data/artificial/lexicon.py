@@ -72,8 +72,9 @@ def draw_lexicons(
 
     A proto-language is drawn first. Each language keeps a proto-stem with the probability that is
     its share of cognates and otherwise gets a stem of its own, and likewise for endings. No
-    stem of the family is the beginning of another one, hence two words are equal only if they have the
-    same stem and the same endings: words of different languages are either cognates or different.
+    stem of the family is the beginning of another one, hence two words are equal only if they have
+    the same stem and the same endings: words of different languages are either cognates or
+    different.
 
     Args:
         seed: the family's seed.

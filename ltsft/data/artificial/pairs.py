@@ -62,7 +62,8 @@ def draw_hypothesis(rng: random.Random, premise: Clause, label: Label) -> Clause
         return replace(premise, negated=not premise.negated)
     general = (label == "entailment") != premise.negated
     edits = _generalisations(premise) if general else _specialisations(rng, premise)
-    if label == "neutral" and premise.object != premise.subject:
+    if label == "neutral" and premise.object not in (None, premise.subject):
+        assert premise.object is not None
         swapped = replace(premise, subject=premise.object, object=premise.subject)
         edits = [*edits, *[lambda: swapped] * max(1, len(edits))]  # half of the neutral pairs
     return rng.choice(edits)() if edits else None
@@ -76,11 +77,11 @@ def _generalisations(clause: Clause) -> list[_Edit]:
         edits.append(lambda: replace(clause, oblique=None))
     for phrase, put in _participants(clause):
         if phrase.adjective is not None:
-            edits.append(lambda p=phrase, put=put: put(replace(p, adjective=None)))
+            edits.append(_edit(put, phrase, adjective=None))
         group, member = divmod(phrase.index, NOUNS_PER_GROUP)
         if member > 0:
             hypernym = group * NOUNS_PER_GROUP
-            edits.append(lambda p=phrase, put=put, i=hypernym: put(replace(p, index=i)))
+            edits.append(_edit(put, phrase, index=hypernym))
     return edits
 
 
@@ -92,13 +93,16 @@ def _specialisations(rng: random.Random, clause: Clause) -> list[_Edit]:
         edits.append(lambda: replace(clause, oblique=draw_oblique(rng, depth=1)))
     for phrase, put in _participants(clause):
         if phrase.adjective is None:
-            edits.append(
-                lambda p=phrase, put=put: put(replace(p, adjective=draw_index(rng, "adjective")))
-            )
+            edits.append(_edit(put, phrase, adjective=draw_index(rng, "adjective")))
         if phrase.index % NOUNS_PER_GROUP == 0:
             hyponym = phrase.index + rng.randrange(1, NOUNS_PER_GROUP)
-            edits.append(lambda p=phrase, put=put, i=hyponym: put(replace(p, index=i)))
+            edits.append(_edit(put, phrase, index=hyponym))
     return edits
+
+
+def _edit(put: Callable[[NounPhrase], Clause], phrase: NounPhrase, **changes: int | None) -> _Edit:
+    """A clause with a changed noun phrase, made when it is chosen."""
+    return lambda: put(replace(phrase, **changes))  # type: ignore[arg-type]
 
 
 def _participants(clause: Clause) -> list[tuple[NounPhrase, Callable[[NounPhrase], Clause]]]:

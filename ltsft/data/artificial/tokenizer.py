@@ -27,8 +27,8 @@ def make_tokenizer(
 
     Its pieces are the single letters, so that nothing is unknown, and the most frequent stems
     and endings of the text. Merging frequent pairs of letters, the usual way, would glue
-    frequent stems to their endings and cut rare ones anywhere, in other ways in each language; with so
-    little text that hides what the languages have in common.
+    frequent stems to their endings and cut rare ones anywhere, in other ways in each language; with
+    so little text that hides what the languages have in common.
 
     Args:
         family: the languages.

@@ -1,0 +1,72 @@
+"""The few places where the two phases touch the Trainer's own loops."""
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+from ltsft.errors import LtsftError
+
+_LIGHTNINGS_DEFAULT_MAX_EPOCHS = 1000  # what the Trainer sets when it is given no limit at all
+_SHARDING = ("FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")
+
+
+def is_quick_run(trainer: Trainer) -> int:
+    """The number of batches of a ``fast_dev_run``, 0 if it is none."""
+    return int(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
+def num_passes(trainer: Trainer) -> int:
+    """Passes over the data finished in the whole fit.
+
+    Lightning's own count, for it is right on resuming from a checkpoint that was written between
+    the last batch of a pass and its end, where hooks are skipped.
+    """
+    return int(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+
+
+def lift_limits(trainer: Trainer) -> None:
+    """Refuse what would end the fit before both phases are done; lift Lightning's own defaults."""
+    for strategy in _SHARDING:
+        if any(cls.__name__ == strategy for cls in type(trainer.strategy).__mro__):
+            raise LtsftError(
+                "`trainer.strategy` is expected to keep whole parameters on each device (`ddp` or "
+                f"one device), but got {strategy}; selecting over shards is not supported."
+            )
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    if any(isinstance(callback, EarlyStopping) for callback in callbacks):
+        raise LtsftError(
+            "`trainer.callbacks` is expected to be without EarlyStopping, which would end the "
+            "whole fit; use `sparse.dense.patience` and `sparse.sparse.patience`."
+        )
+    fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
+    if not is_quick_run(trainer):
+        for name, value, unset in (
+            ("max_epochs", fit.max_epochs, (None, -1, _LIGHTNINGS_DEFAULT_MAX_EPOCHS)),
+            ("max_steps", epoch.max_steps, (None, -1)),
+            ("min_steps", epoch.min_steps, (None, 0)),
+            ("min_epochs", fit.min_epochs, (None, 0)),
+        ):
+            if value not in unset:
+                raise LtsftError(
+                    f"`trainer.{name}` is expected to be left out (the phases have lengths of "
+                    f"their own), but got {value}; set lengths in `sparse.dense` and "
+                    "`sparse.sparse` instead."
+                )
+    fit.max_epochs, epoch.max_steps = -1, -1
+
+
+def close_pass(trainer: Trainer) -> None:
+    """Count a pass as done that a checkpoint left open at the end of the dense phase.
+
+    A checkpoint written by the phase's last validation lies inside a pass, but the run that was not
+    stopped begins a new one for the sparse phase. No hook leads out of an open pass on resuming, so
+    the loop's counters are set to what they are after one.
+    """
+    loop = trainer.fit_loop
+    for progress in (loop.epoch_progress.total, loop.epoch_progress.current):
+        progress.started = progress.ready  # type: ignore[attr-defined]
+        progress.processed = progress.ready  # type: ignore[attr-defined]
+        progress.completed = progress.ready
+    loop.restarting = False
+    loop.reset_restart_stage()
+    loop.epoch_loop.reset_restart_stage()
+    loop.epoch_loop.val_loop.reset_restart_stage()
