@@ -1,5 +1,6 @@
 """What parsers say about a user's mistake, on one line."""
 
+import argparse
 import re
 from typing import ClassVar, NoReturn
 
@@ -54,3 +55,15 @@ def own_cause(error: BaseException | None) -> LtsftError | None:
             return error
         error = error.__cause__
     return None
+
+
+class PlainParser(argparse.ArgumentParser):
+    """An argparse parser that raises :class:`Complaint` where it would print and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the reason.
+
+        Raises:
+            Complaint: Always.
+        """
+        raise Complaint(f"{message}; see `{self.prog} --help`.")

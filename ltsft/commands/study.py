@@ -1,5 +1,6 @@
 """``ltsft study``: Algorithm 1 from a base model to a table of transfer scores."""
 
+import re
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -20,9 +21,10 @@ def main(name: str, args: list[str]) -> int:
     parser = make_parser()
     if args and not args[0].startswith("-"):
         args = ["--config", *args]
+    args, overrides = split_overrides(args)
     config = parser.parse_args(args)
-    if config.jobs < 1:
-        raise LtsftError(f"`jobs` is expected to be 1 or more, but got {config.jobs}.")
+    for fit, options in overrides.items():
+        config[fit].options = {**config[fit].options, **options}
     study = make_study(parser, config)
     stem = Path(str(config.config[0])).stem if config.config else "study"
     output = Path(study.output or f"runs/{stem}")
@@ -30,23 +32,50 @@ def main(name: str, args: list[str]) -> int:
     if config.dry_run:
         print("\n".join(describe(run) for run in plan))
         return 0
-    _run(plan, output, config.jobs, config.executor)
+    _run(plan, output, study.jobs, config.executor)
     return 0
+
+
+def split_overrides(args: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Take single options of the two fits out of a command line.
+
+    Their keys have dots, which the parser would take for levels of nesting.
+
+    Returns:
+        The other arguments, and name of the fit -> options.
+
+    Raises:
+        LtsftError: If a value is missing.
+
+    Example:
+        >>> split_overrides(["a.yaml", "--task_fit.options.sparse.l1", "0.1", "--seed", "1"])
+        (['a.yaml', '--seed', '1'], {'task_fit': {'sparse.l1': '0.1'}})
+    """
+    others: list[str] = []
+    overrides: dict[str, dict[str, str]] = {}
+    words = iter(args)
+    for word in words:
+        found = re.fullmatch(r"--(\w+_fit)\.options\.([\w.]+)(?:=(.*))?", word, re.DOTALL)
+        if found is None:
+            others.append(word)
+            continue
+        value = next(words, None) if found[3] is None else found[3]
+        if value is None:
+            raise LtsftError(f"`{word}` is expected to be followed by a value, but is the last.")
+        overrides.setdefault(found[1], {})[found[2]] = value
+    return others, overrides
 
 
 def make_parser() -> OneLineParser:
     """The parser of ``ltsft study``: a :class:`~ltsft.study.config.Study` and how to run it."""
     parser = OneLineParser(
         prog="ltsft study",
-        usage="ltsft study CONFIG [--key value ...] [--jobs N] [--executor NAME] [--dry-run]",
+        usage="ltsft study CONFIG [--key value ...] [--executor NAME] [--dry-run]",
         description="Run Algorithm 1 from a base model to a table of transfer scores. What is done "
         "already is skipped; a fit that was interrupted goes on from its last checkpoint.",
     )
     parser.add_argument("--config", action="config", help="The study, a YAML file.")
     parser.add_class_arguments(Study)
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="Processes at a time; languages are divided over them."
-    )
     parser.add_argument(
         "--executor",
         default="local",

@@ -23,13 +23,6 @@ class Fit:
     configs: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        # `--task_fit.options.sparse.budget.density 0.1` comes as {"sparse": {"budget.density": …}}
-        for key in [key for key, value in self.options.items() if isinstance(value, dict)]:
-            if "." not in key:
-                nested = self.options.pop(key)
-                self.options |= {f"{key}.{below}": value for below, value in nested.items()}
-
     def arguments(self) -> list[str]:
         """The part of a command line that says this."""
         from ltsft.study.plan import option
@@ -91,6 +84,8 @@ class Study:
         output: Folder of all results; by default ``runs/`` and the name of the config file.
         few_shot: Allow labelled data of targets in `train` and `validation`.
         seed: Seed of everything random, and of the family of built-in languages.
+        jobs: Processes at a time; the languages are divided over them. Each has its own copy of the
+            model in memory, on the GPU if there is one.
     """
 
     source: str
@@ -106,8 +101,11 @@ class Study:
     output: str | None = None
     few_shot: bool = False
     seed: int = 0
+    jobs: int = 1
 
     def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise LtsftError(f"`jobs` is expected to be 1 or more, but got {self.jobs}.")
         if (self.base_model is None) == (self.pretrain is None):
             given = "neither" if self.base_model is None else "both"
             raise LtsftError(

@@ -35,6 +35,8 @@ def run_job(path: str) -> int:
     """
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     os.chdir(job["folder"])
+    # Threads that wait by spinning stand in each other's way where there are more than cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     failure = Path(job["failure"])
     failure.unlink(missing_ok=True)
     runs = [Run(**run) for run in job["runs"]]
@@ -56,7 +58,8 @@ def run_job(path: str) -> int:
                 print("\n".join(lines[-_NUM_LAST_LINES:]), file=sys.stderr)
             write_atomically(failure, json.dumps({"run": label, "log": str(log), "last": last}))
             return status
-        print(f"{label}{place} done in {seconds // 60}:{seconds % 60:02d}\033[K", flush=True)
+        clear = "\033[K" if sys.stdout.isatty() else ""
+        print(f"{label}{place} done in {seconds // 60}:{seconds % 60:02d}{clear}", flush=True)
     write_atomically(Path(job["marker"]), json.dumps([run.key for run in runs]) + "\n")
     return 0
 

@@ -46,7 +46,7 @@ def run_workflow(plan: list[Run], output: Path, *, jobs: int = 1, executor: str 
         for name, runs in stages.items():
             _write_job(name, runs, output)
         snakefile = output / "Snakefile"
-        write_atomically(snakefile, _snakefile(stages, max(1, _num_cores() // jobs)))
+        write_atomically(snakefile, _snakefile(stages, _num_threads(jobs)))
         _execute(snakefile, output, executor, jobs)
     for failure in sorted((output / "stages").glob("*.failed")):
         said = json.loads(failure.read_text(encoding="utf-8"))
@@ -123,7 +123,7 @@ def _execute(snakefile: Path, output: Path, executor: str, jobs: int) -> None:
         workflow = api.workflow(
             snakefile=snakefile.resolve(),
             workdir=output.resolve(),
-            resource_settings=ResourceSettings(cores=max(_num_cores(), jobs), nodes=jobs),
+            resource_settings=ResourceSettings(cores=_num_threads(jobs) * jobs, nodes=jobs),
         )
         dag = workflow.dag(
             DAGSettings(
@@ -153,6 +153,7 @@ def _only_one(output: Path) -> Iterator[None]:
         yield
 
 
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def _num_threads(jobs: int) -> int:
+    """Threads of each job; Snakemake sets OMP_NUM_THREADS to it, so what the user set is kept."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else max(1, len(os.sched_getaffinity(0)) // jobs)

@@ -319,7 +319,7 @@ def linear_to_zero(optimizer: Optimizer, num_steps: float) -> LambdaLR:
         LtsftError: If the number of steps is unlimited: there is no line to infinity.
 
     Example:
-        >>> optimizer = AdamW([nn.Parameter(torch.zeros(1))], lr=0.5)
+        >>> optimizer = AdamW(nn.Linear(1, 1).parameters(), lr=0.5)
         >>> [linear_to_zero(optimizer, 4).lr_lambdas[0](step) for step in (0, 1, 4, 5)]
         [1.0, 0.75, 0.0, 0.0]
     """

@@ -45,6 +45,11 @@ def data(num=40, batch_size=4, shuffle=False, seed=1, dtype=torch.float32):
     return DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=shuffle)
 
 
+def loader_of(batches):
+    """A loader that hands out these very batches."""
+    return DataLoader(list(batches), batch_size=None, collate_fn=lambda batch: batch)
+
+
 def callback(num_params=10, dense=None, sparse=None, **settings):
     return SparseMaskCallback(
         Budget(num_params=num_params),

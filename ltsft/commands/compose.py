@@ -1,0 +1,157 @@
+"""``ltsft compose``: a plain Hugging Face checkpoint from a base model and fine-tunings."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ltsft.commands.complaints import PlainParser
+from ltsft.commands.output import libraries_on_stdout
+from ltsft.errors import LtsftError
+from ltsft.sparse import SparseFineTuning
+
+HEADS = {
+    "masked-lm": "AutoModelForMaskedLM",
+    "token-classification": "AutoModelForTokenClassification",
+}
+"""What the model is to do -> class of transformers that it is saved from."""
+
+HEAD_OF_TASK = {
+    "masked-lm": "masked-lm",
+    "pos": "token-classification",
+    "ner": "token-classification",
+}
+
+
+def main(name: str, args: list[str]) -> None:
+    """Run the command."""
+    parser = PlainParser(
+        "ltsft compose",
+        description="Add sparse fine-tunings to their base model and save a plain Hugging Face "
+        "checkpoint with its tokenizer; nothing of ltsft is needed to load it.",
+    )
+    parser.add_argument("--base", help="pretrained model; default: the one the SFTs were made on")
+    parser.add_argument("--revision", help="revision of the base model on the hub")
+    parser.add_argument(
+        "--sft",
+        action="append",
+        required=True,
+        metavar="SFT",
+        help="folder, file or user/repo[@revision]; repeat it: one task, any number of languages",
+    )
+    parser.add_argument(
+        "--head",
+        choices=HEADS,
+        help="what the model is to do, where the SFTs' tasks do not tell",
+    )
+    parser.add_argument("--output", required=True, help="folder to make")
+    options = parser.parse_args(args)
+    output = Path(options.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise LtsftError(f"`--output` is expected to be a new folder, but {output} exists already.")
+    with libraries_on_stdout():
+        sfts = {name: SparseFineTuning.from_pretrained(name) for name in options.sft}
+        model = compose(sfts, options.base, options.revision, options.head)
+        save(model, output)
+    print(f"Wrote {type(model).__name__} with {' + '.join(sfts)} to {output}.")
+
+
+def compose(
+    sfts: dict[str, SparseFineTuning],
+    base: str | None = None,
+    revision: str | None = None,
+    head: str | None = None,
+) -> Any:
+    """Load a base model and put fine-tunings in place for good, in order.
+
+    Args:
+        sfts: Fine-tunings by the name they are reported under. The head of the task's is put in
+            place; those of languages are left out, unless the result is to be a masked LM.
+        base: Pretrained model; ``None``: the one in the fine-tunings' metadata.
+        revision: Its revision on the hub; ``None``: as in the metadata, if `base` is from there.
+        head: A key of :data:`HEADS`; ``None``: told by the fine-tunings' tasks.
+
+    Returns:
+        The Hugging Face model, float32.
+
+    Raises:
+        LtsftError: If the fine-tunings do not fit the base or each other.
+    """
+    import transformers
+
+    from ltsft.modules import untie_output_embeddings
+    from ltsft.tasks.encoder import load_encoder
+
+    if base is None:
+        base, revision = _common_base(sfts)
+    task = _task_sft(sfts)
+    head = head or _head(sfts[task])
+    labels = sfts[task].metadata.labels
+    names = {"id2label": dict(enumerate(labels))} if labels else {}
+    if labels:
+        names["label2id"] = {label: number for number, label in enumerate(labels)}
+    model, fresh = load_encoder(getattr(transformers, HEADS[head]), base, revision, **names)
+    if head == "masked-lm":
+        untie_output_embeddings(model)
+    if random := sorted(fresh - sfts[task].whole.keys()):
+        raise LtsftError(
+            f"{task} is expected to bring the whole head of {type(model).__name__}, but lacks "
+            f"`{random[0]}`; name the SFT of the task too, or another `--head`."
+        )
+    for name, sft in sfts.items():
+        sft.apply(model, whole=None if name == task else False)
+    return model
+
+
+def save(model: Any, output: Path) -> None:
+    """Save a model and the tokenizer of its base; the folder appears when all is written."""
+    from transformers import AutoTokenizer
+
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    except OSError as error:
+        raise LtsftError(f"`--output` cannot be made: {error}.") from error
+    try:
+        model.save_pretrained(partial)
+        AutoTokenizer.from_pretrained(model.name_or_path).save_pretrained(partial)
+        partial.chmod(0o755)  # mkdtemp makes it private
+        os.replace(partial, output)  # an empty folder may be there
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _common_base(sfts: dict[str, SparseFineTuning]) -> tuple[str, str | None]:
+    bases = {(sft.metadata.base_model, sft.metadata.base_revision) for sft in sfts.values()}
+    names = sorted({str(name) for name, _ in bases})
+    if len(names) > 1 or names == ["None"]:
+        raise LtsftError(
+            "`--base` is expected where the SFTs do not name one base model, but they name "
+            f"{', '.join(names)}."
+        )
+    revisions = {revision for _, revision in bases}
+    return names[0], revisions.pop() if len(revisions) == 1 else None
+
+
+def _task_sft(sfts: dict[str, SparseFineTuning]) -> str:
+    """Name of the one fine-tuning whose head is put in place."""
+    tasks = [name for name, sft in sfts.items() if sft.metadata.task != "masked-lm"]
+    if not tasks and len(sfts) == 1:
+        tasks = list(sfts)
+    if len(tasks) != 1:
+        raise LtsftError(
+            "`--sft` is expected to name one SFT of a task and any number of languages', or one "
+            f"language's alone, but {len(tasks)} of {', '.join(sfts)} are of a task."
+        )
+    return tasks[0]
+
+
+def _head(sft: SparseFineTuning) -> str:
+    task = sft.metadata.task
+    if task not in HEAD_OF_TASK:
+        raise LtsftError(
+            f"`--head` is expected where the SFT is of another task than {', '.join(HEAD_OF_TASK)}"
+            f", but its task is {task!r}; say one of {', '.join(HEADS)}."
+        )
+    return HEAD_OF_TASK[task]

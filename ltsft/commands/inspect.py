@@ -1,0 +1,141 @@
+"""``ltsft inspect``: what a fine-tuning is, on what base, and its size per tensor."""
+
+import json
+import re
+from typing import Any
+
+from ltsft.commands.complaints import PlainParser
+from ltsft.commands.files import table
+from ltsft.sparse import SparseFineTuning
+
+_NUM_TENSORS_SHOWN = 10
+
+
+def main(name: str, args: list[str]) -> None:
+    """Run the command."""
+    parser = PlainParser("ltsft inspect", description="Show what sparse fine-tunings are.")
+    parser.add_argument("sfts", nargs="+", metavar="SFT", help="folder, file or user/repo[@rev]")
+    parser.add_argument("--all", action="store_true", help="show all tensors, not the largest only")
+    parser.add_argument("--json", action="store_true", help="print one JSON list instead")
+    options = parser.parse_args(args)
+    found = {name: describe(SparseFineTuning.from_pretrained(name)) for name in options.sfts}
+    if options.json:
+        print(json.dumps([{"sft": name, **said} for name, said in found.items()], indent=2))
+        return
+    print("\n\n".join(as_text(name, said, options.all) for name, said in found.items()))
+
+
+def describe(sft: SparseFineTuning) -> dict[str, Any]:
+    """All that can be said about a fine-tuning, JSON values only.
+
+    Returns:
+        `task`, `language`, `labels`, `base_model`, `base_revision`, `trained_with`, `selection`,
+        `phases`, `versions` and `extra` as in its metadata; `num_params` (K), `num_maskable`,
+        `num_total`, `density` (share of the maskable entries), `density_of_model` (of all the
+        model's), `reduction_factor` (the r of an adapter of that size, where layers and hidden size
+        can be read off the names), `num_whole` (parameters in whole tensors), `tensors` (largest
+        first) and `whole`.
+    """
+    meta = sft.metadata
+    tensors = [
+        {
+            "name": name,
+            "shape": list(delta.shape),
+            "num_params": len(delta),
+            "density": _share(len(delta), _size(delta.shape)),
+        }
+        for name, delta in sft.entries.items()
+    ]
+    return {
+        "task": meta.task,
+        "language": meta.language,
+        "labels": meta.labels,
+        "base_model": meta.base_model,
+        "base_revision": meta.base_revision,
+        "trained_with": meta.trained_with,
+        "selection": meta.selection,
+        "num_params": sft.num_params,
+        "num_maskable": meta.num_maskable,
+        "num_total": meta.num_total,
+        "density": _share(sft.num_params, meta.num_maskable),
+        "density_of_model": _share(sft.num_params, meta.num_total),
+        "reduction_factor": _reduction_factor(sft),
+        "num_whole": sum(tensor.numel() for tensor in sft.whole.values()),
+        "phases": meta.phases,
+        "versions": meta.versions,
+        "extra": meta.extra,
+        "tensors": sorted(tensors, key=lambda tensor: -int(tensor["num_params"])),
+        "whole": {name: list(tensor.shape) for name, tensor in sft.whole.items()},
+    }
+
+
+def as_text(name: str, said: dict[str, Any], show_all: bool) -> str:
+    """What :func:`describe` found, for a terminal."""
+    lines = [name]
+
+    def say(key: str, value: object) -> None:
+        lines.append(f"  {key + ':':15}{value}")
+
+    say("task", said["task"] or "unknown")
+    if said["language"]:
+        say("language", said["language"])
+    if said["labels"]:
+        say("labels", ", ".join(said["labels"]))
+    revision = f" at {said['base_revision']}" if said["base_revision"] else ""
+    say("base", f"{said['base_model'] or 'unknown'}{revision}")
+    if said["trained_with"]:
+        say("trained over", ", ".join(said["trained_with"]))
+    shares = [
+        f"{said[key]:.2%} of {said[count]:,} {what}"
+        for key, count, what in (
+            ("density", "num_maskable", "maskable"),
+            ("density_of_model", "num_total", "in the whole model"),
+        )
+        if said[key] is not None
+    ]
+    say("entries", ", ".join([f"{said['num_params']:,}", *shares]))
+    if said["reduction_factor"]:
+        say("equals", f"reduction_factor: {said['reduction_factor']:.4g}")
+    if said["selection"]:
+        say("selection", said["selection"])
+    for phase, settings in said["phases"].items():
+        text = settings
+        if isinstance(settings, dict):
+            text = ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None)
+        say(f"{phase} phase", text)
+    for key, value in said["extra"].items():
+        say(key, value)
+    if said["versions"]:
+        say("made by", ", ".join(f"{lib} {version}" for lib, version in said["versions"].items()))
+    if said["whole"]:
+        names = ", ".join(f"{tensor} {shape}" for tensor, shape in said["whole"].items())
+        say("whole", f"{said['num_whole']:,} parameters: {names}")
+    tensors = said["tensors"] if show_all else said["tensors"][:_NUM_TENSORS_SHOWN]
+    rows = [
+        [t["name"], str(t["shape"]), f"{t['num_params']:,}", f"{t['density']:.2%}"] for t in tensors
+    ]
+    if rows:
+        lines += ["", table(["tensor", "shape", "entries", "density"], rows)]
+    if hidden := len(said["tensors"]) - len(tensors):
+        lines.append(f"and {hidden} more tensors (--all)")
+    return "\n".join(lines)
+
+
+def _reduction_factor(sft: SparseFineTuning) -> float | None:
+    """The r with K = layers · 2 · h² / r; layers and h are read off names and shapes."""
+    layers = {int(m[1]) for name in sft.entries if (m := re.search(r"\.layers?\.(\d+)\.", name))}
+    widths = {d.shape[-1] for name, d in sft.entries.items() if "embeddings" in name}
+    if not layers or len(widths) != 1 or not sft.num_params:
+        return None
+    return (max(layers) + 1) * 2 * float(widths.pop()) ** 2 / sft.num_params
+
+
+def _share(count: int, total: int | None) -> float | None:
+    return count / total if total else None
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
