@@ -88,7 +88,7 @@ def compose(
     task = _task_sft(sfts)
     head = head or _head(sfts[task])
     labels = sfts[task].metadata.labels
-    names = {"id2label": dict(enumerate(labels))} if labels else {}
+    names: dict[str, Any] = {"id2label": dict(enumerate(labels))} if labels else {}
     if labels:
         names["label2id"] = {label: number for number, label in enumerate(labels)}
     model, fresh = load_encoder(getattr(transformers, HEADS[head]), base, revision, **names)
