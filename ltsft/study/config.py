@@ -42,7 +42,9 @@ class Pretraining:
         num_sentences: Sentences of each.
         max_steps: Optimizer steps.
         batch_size: Blocks per step.
-        max_length: Tokens per block, special tokens included; also the model's longest input.
+        max_length: Tokens per block, special tokens included. Short ones teach word order soonest.
+        max_positions: The model's longest input, tokens.
+        mask_probability: Share of tokens to predict; 0.25 gives more signal a step than 0.15.
         learning_rate: Of AdamW, linear to 0.
         vocab_size: Pieces of the tokenizer, at the most; it knows all languages of the family.
         hidden_size: Width; a quarter of it in each attention head, twice of it in the feed-forward.
@@ -51,11 +53,13 @@ class Pretraining:
 
     languages: list[str]
     num_sentences: int = 2000
-    max_steps: int = 600
-    batch_size: int = 32
-    max_length: int = 64
+    max_steps: int = 900
+    batch_size: int = 85
+    max_length: int = 12
+    max_positions: int = 64
+    mask_probability: float = 0.25
     learning_rate: float = 3e-3
-    vocab_size: int = 1500
+    vocab_size: int = 1000
     hidden_size: int = 64
     num_layers: int = 2
 

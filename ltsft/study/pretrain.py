@@ -3,11 +3,15 @@
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from ltsft.commands.complaints import OneLineParser
 from ltsft.study.config import Pretraining
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def main(args: list[str]) -> int:
@@ -20,6 +24,28 @@ def main(args: list[str]) -> int:
     output, seed = options.pop("output"), options.pop("seed")
     pretrain(Pretraining(**options.as_dict()), Path(output), seed)
     return 0
+
+
+WARM_UP = 50
+"""Steps in which the learning rate rises from 0."""
+
+
+def _help_attention(model: "PreTrainedModel") -> None:
+    """Start with sinusoidal positions and sharper attention.
+
+    From BERT's own initialisation a model this small learns word frequencies only, within the time
+    of a quickstart (loss 3.9 instead of 2.4).
+    """
+    import torch
+
+    positions = model.bert.embeddings.position_embeddings.weight
+    num_positions, width = positions.shape
+    steps = torch.arange(0, width, 2) / width
+    angles = torch.arange(float(num_positions))[:, None] / 100.0**steps
+    positions.data = 0.1 * torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    for name, parameter in model.named_parameters():
+        if "query.weight" in name or "key.weight" in name:
+            parameter.data *= 3
 
 
 def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
@@ -62,15 +88,18 @@ def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
             num_hidden_layers=settings.num_layers,
             num_attention_heads=4,
             intermediate_size=2 * settings.hidden_size,
-            max_position_embeddings=settings.max_length,
+            max_position_embeddings=settings.max_positions,
+            initializer_range=0.05,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    _help_attention(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: 1 - step / settings.max_steps
+        optimizer,
+        lambda step: step / WARM_UP if step < WARM_UP else 1 - step / settings.max_steps,
     )
     print(f"{len(blocks)} blocks of {settings.max_length}, {model.num_parameters():,} parameters")
     order: list[int] = []
@@ -83,7 +112,7 @@ def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
             batch.long(),
             is_text,
             torch.randint(2**62, (len(batch),), generator=generator).tolist(),
-            probability=0.15,
+            probability=settings.mask_probability,
             mask_token_id=tokenizer.mask_token_id,
             random_ids=random_ids,
         )

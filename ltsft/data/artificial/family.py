@@ -74,8 +74,8 @@ class Family(Mapping[str, Language]):
 def family(
     seed: int = 0,
     *,
-    cognates: float | Mapping[str, float] = 0.3,
-    shared_endings: float | Mapping[str, float] = 0.5,
+    cognates: float | Mapping[str, float] = 0.5,
+    shared_endings: float | Mapping[str, float] = 0.7,
 ) -> Family:
     """Make a family of artificial languages.
 
