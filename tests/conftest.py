@@ -15,3 +15,4 @@ torch.set_num_threads(1)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     """Whatever a test writes without saying where ends up in its temporary folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LTSFT_CACHE", str(tmp_path / "cache"))

@@ -1,22 +1,8 @@
 """What commands write: never half a file; and how tables look."""
 
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+from ltsft.data.files import write_atomically as write_atomically
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

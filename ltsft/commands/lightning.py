@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from typing_extensions import override
 import ltsft.data
 import ltsft.tasks
 from ltsft.callbacks import LanguageSfts, PhaseProgressBar, SparseMaskCallback
+from ltsft.callbacks.ranks import gather
 from ltsft.commands.complaints import OneLineParser, own_cause
 from ltsft.commands.files import write_atomically
 from ltsft.commands.output import libraries_on_stdout, score_table
@@ -39,6 +41,8 @@ CLASSES = [
     for name in room.__all__
     if isinstance(cls := getattr(room, name), type) and issubclass(cls, (Task, LightningDataModule))
 ]
+
+_NOTHING = object()  # where a rank had one example less
 
 _FROM_ELSEWHERE = ("best", "last", "hpc", "registry")  # values of ckpt_path that are no files
 
@@ -194,17 +198,20 @@ class SftCLI(LightningCLI):
         self._score(self.trainer.test(model, **options | {"verbose": False}))
 
     def predict(self, model: LightningModule, **options: Any) -> None:
-        """Write predictions, one JSON object per example: its language and what is predicted."""
+        """Write predictions, one file per language in the format of the data's field."""
         batches = self.trainer.predict(model, **options | {"return_predictions": True}) or []
         languages = self.datamodule.evaluation_languages("predict")
         per_language = [batches] if len(languages) == 1 else batches
-        lines = [
-            json.dumps({"language": language, "labels": labels}, ensure_ascii=False)
-            for language, language_batches in zip(languages, per_language, strict=True)
-            for batch in language_batches
-            for labels in batch
-        ]
-        self._write("predictions.jsonl", "".join(f"{line}\n" for line in lines))
+        for language, own in zip(languages, per_language, strict=True):
+            # Rank r predicted the examples r, r + world size, …
+            shards = gather([prediction for batch in own for prediction in batch])
+            predictions = [p for row in zip_longest(*shards, fillvalue=_NOTHING) for p in row]
+            while predictions and predictions[-1] is _NOTHING:
+                predictions.pop()
+            if self.trainer.is_global_zero:
+                folder = Path(self.trainer.default_root_dir) / "predictions"
+                path = self.datamodule.save_predictions(language, predictions, folder)
+                print(f"Wrote {path}.")
 
     def _score(self, results: list[Any]) -> None:
         scores = {name: float(value) for result in results for name, value in result.items()}

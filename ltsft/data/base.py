@@ -1,11 +1,14 @@
 """What all data modules share: batch sizes, ranks, and the state for checkpoints."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
+from torch.utils.data import Dataset
 from typing_extensions import override
 
-from ltsft.data.loading import Collate, EvaluationLoader, Examples, TrainingLoader
+from ltsft.data.loading import Collate, EvaluationLoader, TrainingLoader
 from ltsft.data.sampling import EvaluationSampler, TrainingSampler
 from ltsft.errors import LtsftError
 
@@ -69,6 +72,31 @@ class DataModule(LightningDataModule):
         """
         raise NotImplementedError
 
+    def save_predictions(self, language: str, predictions: list[Any], folder: Path) -> Path:
+        """Write what a model predicts for a language's data, in the format that its field uses.
+
+        Args:
+            language: Language code.
+            predictions: What the task predicted for each example, in the order of the data.
+            folder: Where to write.
+
+        Returns:
+            The file.
+
+        Raises:
+            LtsftError: If predictions of this data have no format.
+        """
+        raise LtsftError(
+            f"`data` is expected to be labelled data for predictions, but got "
+            f"{type(self).__name__}."
+        )
+
+    @override
+    def prepare_data(self) -> None:
+        """Tokenise in one process of each machine first; the others find it in the cache."""
+        if self.trainer is not None and self._world_size > 1:
+            self.setup(str(self.trainer.state.fn.value))  # type: ignore[union-attr]
+
     @override
     def state_dict(self) -> dict[str, Any]:
         """The training loader's state; Lightning drops the loader's own in some cases.
@@ -87,15 +115,29 @@ class DataModule(LightningDataModule):
         if self._training_loader is not None and self._restored:
             self._training_loader.load_state_dict(self._restored)
 
-    def make_training_loader(self, examples: Examples, collate: Collate) -> TrainingLoader:
-        """A loader over all examples, sharded for this process."""
+    def make_training_loader(
+        self,
+        examples: Dataset[Any],
+        collate: Collate,
+        sizes: Sequence[int],
+        **order: Any,
+    ) -> TrainingLoader:
+        """A loader over all examples, sharded for this process.
+
+        Args:
+            examples: What to serve.
+            collate: Makes a batch of examples.
+            sizes: Number of examples of each language.
+            **order: `mixing` and `lengths` of a :class:`~ltsft.data.sampling.TrainingSampler`.
+        """
         sampler = TrainingSampler(
-            len(examples),
+            sizes,
             self.global_batch_size,
             rank=self._rank,
             world_size=self._world_size,
             accumulate=1 if self.trainer is None else self.trainer.accumulate_grad_batches,
             seed=self.seed,
+            **order,
         )
         loader = TrainingLoader(
             examples,
@@ -109,10 +151,10 @@ class DataModule(LightningDataModule):
         self._training_loader = loader
         return loader
 
-    def make_evaluation_loader(self, examples: Examples, collate: Collate) -> EvaluationLoader:
+    def make_evaluation_loader(self, examples: Dataset[Any], collate: Collate) -> EvaluationLoader:
         """A loader over all examples, sharded for this process, none of them twice."""
         sampler = EvaluationSampler(
-            len(examples),
+            len(examples),  # type: ignore[arg-type]
             self.eval_batch_size,
             rank=self._rank,
             world_size=self._world_size,
@@ -121,6 +163,11 @@ class DataModule(LightningDataModule):
         return EvaluationLoader(
             examples, sampler, collate, num_workers=self.num_workers, pin_memory=self._on_gpu
         )
+
+    @property
+    def is_first_rank(self) -> bool:
+        """Whether this process is the one that shows progress."""
+        return self._rank == 0
 
     @property
     def _rank(self) -> int:

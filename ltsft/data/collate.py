@@ -1,96 +1,113 @@
-"""From tokenised sentences of unequal length to batches."""
+"""From tokenised examples of unequal length to batches."""
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
 
 from ltsft.data.labels import PADDING_LABEL
+from ltsft.data.ragged import Ragged
+from ltsft.data.sampling import Draw
+from ltsft.data.tokenization import NO_WORD
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-NO_START = -1
-"""In `word_starts`: the word was cut off, has no sub-word, or is padding."""
-
-
-class TokenizedSentence(NamedTuple):
-    """Sub-words of a sentence and where its words begin.
-
-    Args:
-        input_ids: Token ids [T].
-        word_starts: Position of each word's first sub-word [W], -1 if it has none.
-    """
-
-    input_ids: Tensor
-    word_starts: Tensor
+PADDING = {
+    "token_type_ids": 0,
+    "word_ids": NO_WORD,
+    "word_starts": NO_WORD,
+}
+"""What a column is padded with; labels of any kind are padded with -100."""
 
 
-def tokenize_words(
-    sentences: Iterable[list[str]], tokenizer: "PreTrainedTokenizerFast", max_length: int
-) -> list[TokenizedSentence]:
-    """Tokenise sentences whose words are given.
-
-    A word's position is -1 if `max_length` cut it off, or if the tokenizer leaves nothing of it (a
-    lone control character).
+@dataclass(frozen=True)
+class LanguageExamples:
+    """Tokenised examples of one language.
 
     Args:
-        sentences: Words of each sentence.
-        tokenizer: A fast tokenizer.
-        max_length: Sub-words to keep, special tokens included.
+        language: Their language code.
+        columns: Rows of each example, or one number per example, by what they are.
     """
-    batch = list(sentences)
-    encoded = tokenizer(batch, is_split_into_words=True, truncation=True, max_length=max_length)
-    tokenized = []
-    for number, words in enumerate(batch):
-        starts = [NO_START] * len(words)
-        for position, word in enumerate(encoded.word_ids(number)):
-            if word is not None and starts[word] == NO_START:
-                starts[word] = position
-        ids = torch.tensor(encoded["input_ids"][number], dtype=torch.long)
-        tokenized.append(TokenizedSentence(ids, torch.tensor(starts, dtype=torch.long)))
-    return tokenized
+
+    language: str
+    columns: Mapping[str, Ragged | Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def lengths(self) -> Tensor:
+        """Sub-words of each example [N]."""
+        input_ids = self.columns["input_ids"]
+        assert isinstance(input_ids, Ragged)
+        return input_ids.lengths
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        row: dict[str, Any] = {name: column[number] for name, column in self.columns.items()}
+        return row | {"source": self.language}
+
+
+class LabelledExamples(Dataset[dict[str, Any]]):
+    """Examples of several languages, one after the other, fetched by :class:`Draw`.
+
+    Args:
+        parts: The examples of each language.
+    """
+
+    def __init__(self, parts: Sequence[LanguageExamples]) -> None:
+        self.parts = parts
+        self._ends = list(accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        part = bisect_right(self._ends, draw.example)
+        return self.parts[part][draw.example - (self._ends[part - 1] if part else 0)]
 
 
 @dataclass
-class TaggingCollator:
-    """Makes batches of tagged sentences.
+class Collator:
+    """Makes batches of labelled examples.
 
     Args:
-        source: Language code that every batch carries.
         pad_token_id: What `input_ids` are padded with.
     """
 
-    source: str
     pad_token_id: int
 
-    def __call__(self, items: list[tuple[TokenizedSentence, Tensor]]) -> dict[str, Any]:
-        """Pad sentences to the longest.
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """Pad each column to its longest row.
 
         Args:
-            items: Sentence, and label id of each of its words [W].
+            items: Rows of each example, vectors or scalars, by what they are; `source`.
 
         Returns:
-            `input_ids` and `attention_mask` [B, T]; `word_starts` [B, W], padded with -1; `labels`
-            [B, W], padded with -100; all int64; `source`.
+            The columns, int64; `attention_mask` [B, T]; `source`, the language of all of them.
         """
-        ids = [sentence.input_ids for sentence, _ in items]
-        lengths = torch.tensor([len(row) for row in ids])
+        source = items[0]["source"]
+        if any(item["source"] != source for item in items):
+            raise AssertionError("a batch is of one language")
+        lengths = torch.tensor([len(item["input_ids"]) for item in items])
         # By length, not by `ids != pad`: text may contain the padding token.
         attended = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
-        return {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_token_id),
-            "attention_mask": attended.long(),
-            "word_starts": pad_sequence(
-                [sentence.word_starts for sentence, _ in items],
-                batch_first=True,
-                padding_value=NO_START,
-            ),
-            "labels": pad_sequence(
-                [labels for _, labels in items], batch_first=True, padding_value=PADDING_LABEL
-            ),
-            "source": self.source,
+        batch = {
+            name: self._stack(name, [item[name] for item in items])
+            for name in items[0]
+            if name != "source"
         }
+        return batch | {"attention_mask": attended.long(), "source": source}
+
+    def _stack(self, name: str, rows: list[Tensor]) -> Tensor:
+        if rows[0].dim() == 0:
+            return torch.stack(rows)
+        padding = PADDING.get(name, PADDING_LABEL)
+        return pad_sequence(
+            rows,
+            batch_first=True,
+            padding_value=self.pad_token_id if name == "input_ids" else padding,
+        )

@@ -1,4 +1,4 @@
-"""Reading CoNLL-U, the format of Universal Dependencies.
+"""Reading and writing CoNLL-U, the format of Universal Dependencies.
 
 A thin reader of our own: the libraries we know strip and skip what they do not understand, and
 know no line numbers, so that a mistake in a treebank shows as a low score instead of an error.
@@ -6,7 +6,8 @@ Format: https://universaldependencies.org/format.html.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ltsft.data.files import numbered_lines
@@ -28,6 +29,7 @@ class Sentence:
         heads: Number of each word's head, from 1; 0 for the root, -1 where not annotated.
         relations: Relation to the head; ``_`` where not annotated.
         line: Line of the first word in the file, from 1.
+        text: The lines of the sentence as they are in the file, comments and ranges included.
     """
 
     words: list[str]
@@ -35,6 +37,7 @@ class Sentence:
     heads: list[int]
     relations: list[str]
     line: int
+    text: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -62,25 +65,59 @@ def read_conllu(
     """
     sentences: list[Sentence] = []
     words: list[_Word] = []
+    text: list[str] = []
     for number, line in numbered_lines(path):
         if not line.strip():
             if words:
-                sentences.append(_finish(path, words))
-                words = []
+                sentences.append(_finish(path, words, text))
+                words, text = [], []
                 if limit is not None and len(sentences) >= limit:
                     return sentences
-        elif not line.startswith("#"):
+            continue
+        text.append(line)
+        if not line.startswith("#"):
             word = _parse(path, number, line, position=len(words) + 1, trees=trees)
             if word is not None:
                 words.append(word if subtypes else word.without_subtype())
     if words:
-        sentences.append(_finish(path, words))
+        sentences.append(_finish(path, words, text))
     if not sentences:
         raise LtsftError(
             f"{path} is expected to have at least one sentence in CoNLL-U, but it has no word; "
             "check that the file was written to its end."
         )
     return sentences
+
+
+def format_sentence(
+    words: Sequence[str], columns: Mapping[int, Sequence[str]], text: Sequence[str] = ()
+) -> str:
+    r"""Write a sentence, with columns replaced by others.
+
+    Args:
+        words: Its forms.
+        columns: Number of a column, from 1 -> its value for each word.
+        text: The sentence's own lines, of which comments, ranges and all other columns are kept;
+            without any, the other columns are ``_``.
+
+    Returns:
+        The lines, each with its end, and a blank one.
+
+    Example:
+        >>> print(format_sentence(["Hi", "!"], {4: ["INTJ", "PUNCT"]}).replace("\t", " "), end="")
+        1 Hi _ INTJ _ _ _ _ _ _
+        2 ! _ PUNCT _ _ _ _ _ _
+        <BLANKLINE>
+    """
+    lines = []
+    bare = (f"{number}\t{word}" + "\t_" * 8 for number, word in enumerate(words, start=1))
+    for line in text or bare:
+        cells = line.split("\t")
+        if cells[0].isdecimal():
+            for column, values in columns.items():
+                cells[column - 1] = values[int(cells[0]) - 1]
+        lines.append("\t".join(cells))
+    return "\n".join([*lines, "", ""])
 
 
 @dataclass
@@ -139,7 +176,7 @@ def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bo
     return _Word(form, upos, int(head), relation, number)
 
 
-def _finish(path: str | Path, words: list[_Word]) -> Sentence:
+def _finish(path: str | Path, words: list[_Word], text: list[str]) -> Sentence:
     for position, word in enumerate(words, start=1):
         if word.head == position or word.head > len(words):
             raise LtsftError(
@@ -153,4 +190,5 @@ def _finish(path: str | Path, words: list[_Word]) -> Sentence:
         heads=[word.head for word in words],
         relations=[word.relation for word in words],
         line=words[0].line,
+        text=text,
     )

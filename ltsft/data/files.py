@@ -1,5 +1,7 @@
-"""Reading text files line by line, with errors that name the line."""
+"""Reading text files line by line, with errors that name the line; writing whole ones."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,3 +36,16 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise LtsftError(
             f"{path} is expected to be a readable file, but got: {error.strerror}."
         ) from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

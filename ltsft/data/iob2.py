@@ -1,7 +1,7 @@
-"""Reading named entities as ``token tag`` lines with IOB2 tags."""
+"""Reading and writing named entities as ``token tag`` lines with IOB2 tags."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,16 @@ def count_stray(sentences: Iterable[list[str]]) -> int:
         for tags in sentences
         for previous, tag in zip(["O", *tags], tags, strict=False)
     )
+
+
+def format_iob2(words: Sequence[str], tags: Sequence[str]) -> str:
+    r"""Write a sentence as ``token tag`` lines and a blank one.
+
+    Example:
+        >>> format_iob2(["Ada", "ran"], ["B-PER", "O"])
+        'Ada B-PER\nran O\n\n'
+    """
+    return "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
 
 
 def _parse(path: str | Path, number: int, line: str) -> tuple[str, str]:

@@ -56,7 +56,7 @@ class TrainingLoader:
 
     def __init__(
         self,
-        examples: Examples,
+        examples: Dataset[Any],
         sampler: TrainingSampler,
         collate: Collate,
         *,
@@ -104,7 +104,7 @@ class TrainingLoader:
             "pass": current.number,
             "examples": self._num_examples_handed_out if current == self._pass else 0,
             "told": self.batch_sampler.passes_are_told,
-            **self._data(),
+            **self.batch_sampler.settings,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -117,13 +117,12 @@ class TrainingLoader:
             LtsftError: If the state was taken with other data, batch size or seed, whose order
                 would be another.
         """
-        for name, value in self._data().items():
+        for name, value in self.batch_sampler.settings.items():
             if state[name] != value:
                 raise LtsftError(
                     f"`{name}` of the training data is expected to be {state[name]}, as in the "
-                    f"checkpoint, but got {value}; resume with the same data, "
-                    "`data.init_args.global_batch_size` and `data.init_args.seed`, or start a new "
-                    "fit."
+                    f"checkpoint, but got {value}; resume with the same data and the same options "
+                    "under `data`, or start a new fit."
                 )
         self._pass = Pass(state["phase"], state["pass"])
         self._num_examples_handed_out = state["examples"]
@@ -137,13 +136,6 @@ class TrainingLoader:
     @property
     def _num_examples_at_once(self) -> int:
         return self.batch_sampler.examples_per_batch
-
-    def _data(self) -> dict[str, int]:
-        return {
-            "num_examples": self.batch_sampler.num_examples,
-            "global_batch_size": self.batch_sampler.global_batch_size,
-            "seed": self.batch_sampler.seed,
-        }
 
     def _first_batch(self) -> int:
         if not self._resumes or self._pass != self.batch_sampler.current:
@@ -173,7 +165,7 @@ class EvaluationLoader:
 
     def __init__(
         self,
-        examples: Examples,
+        examples: Dataset[Any],
         sampler: EvaluationSampler,
         collate: Collate,
         *,

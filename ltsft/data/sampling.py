@@ -1,13 +1,17 @@
 """Which examples make up each batch, on each rank, in each pass."""
 
 import hashlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ltsft.errors import LtsftError
+
+_BATCHES_SORTED = 50
+"""Batches whose examples are sorted by length together; more would make a pass less random."""
 
 
 class Draw(NamedTuple):
@@ -45,22 +49,62 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+@dataclass(frozen=True)
+class Mixing:
+    """How the examples of several languages are mixed, and which of them share a batch.
+
+    Args:
+        temperature: Each language takes part with (batches of the largest) · (its share of them) to
+            the power of 1 / temperature. 1: every example once a pass, as in Ansell et al. (2022),
+            §4.4. Larger: small languages more often. Infinite: all as often as the largest.
+        by_length: Put examples of similar length into a batch, so that less is padding: of every
+            50 batches' examples in their random order, the longest go together.
+
+    Raises:
+        LtsftError: If the temperature is below 1.
+    """
+
+    temperature: float = 1.0
+    by_length: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 1:
+            raise LtsftError(
+                "`data.init_args.temperature` is expected to be 1 (languages by size) or more "
+                f"(small ones more often; .inf: all alike), but got {self.temperature}."
+            )
+
+    def num_batches(self, sizes: Sequence[int], batch_size: int) -> list[int]:
+        """Batches of each language in one pass; each has at least those that hold it once.
+
+        Example:
+            >>> [Mixing(t).num_batches([400, 4], 4) for t in (1, 2, float("inf"))]
+            [[100, 1], [100, 10], [100, 100]]
+        """
+        needed = [-(-size // batch_size) for size in sizes]
+        most = max(needed, default=0)
+        return [round(most * (number / most) ** (1 / self.temperature)) for number in needed]
+
+
 class TrainingSampler:
     """Micro-batches of a pass in an order that depends on (seed, phase, pass) only.
 
-    A pass is a permutation of all examples, cut into global batches: the examples of one optimizer
-    step over all ranks and accumulated micro-batches. Each global batch is cut into micro-batches,
-    taken by the ranks in turn. So any number of ranks, and any accumulation, takes the same global
-    batches in the same order. The last global batch is filled up with the pass's first examples:
-    each step has the same size, and each example is seen at least once.
+    Each language's examples are permuted and cut into global batches: the examples of one optimizer
+    step over all ranks and accumulated micro-batches. So every step is of one language, whose last
+    batch is filled up with its first examples: each step has the same size, and each example is
+    seen at least once. The batches of several languages are shuffled. Each is then cut into
+    micro-batches, taken by the ranks in turn. So any number of ranks, and any accumulation, takes
+    the same global batches in the same order.
 
     Args:
-        num_examples: Number of examples.
+        sizes: Number of examples of each language, which follow one another in the data.
         global_batch_size: Examples per optimizer step, over all ranks and accumulation.
         rank: Number of this process.
         world_size: Number of processes.
         accumulate: Micro-batches per optimizer step and process.
         seed: Seed of the order.
+        mixing: How languages are mixed, and what shares a batch.
+        lengths: Length of each example [N]; needed by `mixing.by_length`.
 
     Raises:
         LtsftError: If `global_batch_size` is not a multiple of `world_size` · `accumulate`.
@@ -68,13 +112,15 @@ class TrainingSampler:
 
     def __init__(
         self,
-        num_examples: int,
+        sizes: int | Sequence[int],
         global_batch_size: int,
         *,
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 1,
         seed: int = 0,
+        mixing: Mixing = Mixing(),
+        lengths: Tensor | None = None,
     ) -> None:
         parts = world_size * accumulate
         if global_batch_size < 1 or global_batch_size % parts:
@@ -84,21 +130,33 @@ class TrainingSampler:
                 f"`trainer.accumulate_grad_batches` = {world_size} · {accumulate}, but got "
                 f"{global_batch_size}; set it to {fits}, or change the other two."
             )
-        self.num_examples = num_examples
+        self.sizes = [sizes] if isinstance(sizes, int) else list(sizes)
         self.global_batch_size = global_batch_size
         self.micro_batch_size = global_batch_size // parts
         self.rank = rank
         self.world_size = world_size
         self.seed = seed
+        self.mixing = mixing
         self.phase = "dense"
         self.pass_index = 0
+        self._lengths = lengths
         self._passes_are_told = False
-        self._num_steps = -(-num_examples // global_batch_size)
-        self._num_batches = self._num_steps * accumulate
+        self._batches_of_each = mixing.num_batches(self.sizes, global_batch_size)
+        self._num_batches = sum(self._batches_of_each) * accumulate
 
     def __len__(self) -> int:
         """Micro-batches of one pass on one rank."""
         return self._num_batches
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the order depends on, but the pass; primitives only."""
+        return {
+            "num_examples": self.sizes,
+            "global_batch_size": self.global_batch_size,
+            "seed": self.seed,
+            **asdict(self.mixing),
+        }
 
     @property
     def examples_per_batch(self) -> int:
@@ -125,12 +183,35 @@ class TrainingSampler:
         return self._passes_are_told
 
     def order(self) -> Tensor:
-        """Examples of the current pass over all ranks, filled up to whole global batches [N]."""
+        """Examples of the current pass over all ranks, global batch by global batch [N]."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, *self.current))
-        permutation = torch.randperm(self.num_examples, generator=generator)
-        return permutation[
-            torch.arange(self._num_steps * self.global_batch_size) % self.num_examples
-        ]
+        rows, first = [], 0
+        for size, num_batches in zip(self.sizes, self._batches_of_each, strict=True):
+            num_drawn = num_batches * self.global_batch_size
+            drawn = first + self._rounds(size, num_drawn, generator)
+            rows.append(self._by_length(drawn).view(num_batches, self.global_batch_size))
+            first += size
+        batches = torch.cat(rows)
+        if len(self.sizes) > 1 or self.mixing.by_length:
+            batches = batches[torch.randperm(len(batches), generator=generator)]
+        return batches.flatten()
+
+    def _rounds(self, size: int, num_drawn: int, generator: torch.Generator) -> Tensor:
+        """A language's examples in random order, filled up to whole batches; and once more."""
+        in_a_round = -(-size // self.global_batch_size) * self.global_batch_size
+        filled_up = torch.arange(in_a_round) % size
+        num_rounds = -(-num_drawn // in_a_round)
+        rounds = [torch.randperm(size, generator=generator)[filled_up] for _ in range(num_rounds)]
+        return torch.cat(rounds)[:num_drawn]
+
+    def _by_length(self, drawn: Tensor) -> Tensor:
+        """Sort by length within every so many batches."""
+        if not self.mixing.by_length:
+            return drawn
+        assert self._lengths is not None
+        lengths = self._lengths
+        windows = drawn.split(_BATCHES_SORTED * self.global_batch_size)
+        return torch.cat([window[lengths[window].argsort(stable=True)] for window in windows])
 
     def batches(self, start: int = 0) -> Iterator[list[Draw]]:
         """This rank's micro-batches of the current pass, from number `start` on."""

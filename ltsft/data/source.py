@@ -131,6 +131,11 @@ class Table:
         if source.limit is not None:
             self._rows = self._rows.select(range(min(source.limit, len(self._rows))))
 
+    @property
+    def fingerprint(self) -> str:
+        """The library's digest of what the rows are."""
+        return str(self._rows._fingerprint)
+
     def column(self, holds: str, default: str) -> Iterator[Any]:
         """The values of a column, label ids as label names.
 

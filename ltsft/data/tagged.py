@@ -1,6 +1,6 @@
 """Sentences with one tag per word, whatever they were read from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ltsft.data.conllu import read_conllu
@@ -20,10 +20,12 @@ class TaggedSentence:
     Args:
         words: Word forms.
         tags: Gold tags.
+        text: The sentence's own lines in a CoNLL-U file, else none.
     """
 
     words: list[str]
     tags: list[str]
+    text: list[str] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.words) != len(self.tags):
@@ -65,7 +67,7 @@ def read_tagged(
                 for sentence in read_iob2(source.path, limit=source.limit)
             ]
         return [
-            TaggedSentence(s.words, s.relations if column == "deprel" else s.upos)
+            TaggedSentence(s.words, s.relations if column == "deprel" else s.upos, s.text)
             for s in read_conllu(source.path, limit=source.limit, trees=column == "deprel")
         ]
     table = Table(source, role, key)

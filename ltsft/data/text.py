@@ -1,25 +1,29 @@
 """Raw text: from lines to blocks of equal length for masked language modelling."""
 
+import hashlib
 from array import array
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ltsft.data.cache import digest
 from ltsft.data.files import numbered_lines
 from ltsft.data.source import Source, Table, artificial_language
+from ltsft.data.tokenization import SECONDS_BEFORE_A_BAR
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 LINES_AT_ONCE = 1000
-LINES_FOR_A_BAR = 20_000
-"""A corpus of fewer lines is tokenised within a few seconds."""
+"""Lines that the tokenizer divides over all cores at a time."""
 
 
-def read_text(source: Source, role: str, *, key: str) -> list[str]:
-    """Read the lines of a corpus; blank ones are left out.
+def read_text(source: Source, role: str, *, key: str) -> Iterator[str]:
+    """Read the lines of a corpus one by one; blank ones are left out.
 
     Args:
         source: Where it is; in a `datasets` table the rows of the column `text`.
@@ -29,16 +33,36 @@ def read_text(source: Source, role: str, *, key: str) -> list[str]:
     Raises:
         LtsftError: If there is no such source, it cannot be read, or it has no line.
     """
+    lines = _non_blank(_lines(source, role, key))
+    first = next(lines, None)
+    if first is None:
+        raise LtsftError(f"`{key}` is expected to have text, but {source.path} has only blanks.")
+    return chain([first], islice(lines, source.limit and source.limit - 1))
+
+
+def corpus_key(source: Source, role: str, *, key: str) -> list[str]:
+    """What tells a corpus from every other one, without going through its lines in Python.
+
+    Args:
+        source: Where it is.
+        role: What it is for.
+        key: The option that gave the source, for error messages.
+    """
+    if source.is_artificial:
+        return [digest(read_text(source, role, key=key))]
+    if source.is_plain_file:
+        with open(source.path, "rb") as file:
+            return [hashlib.file_digest(file, "blake2b").hexdigest(), str(source.limit)]
+    return [Table(source, role, key).fingerprint, source.columns.get("text", "text")]
+
+
+def _lines(source: Source, role: str, key: str) -> Iterator[str]:
     if source.is_artificial:
         language, count, split = artificial_language(source, role)
-        return language.text(count, split)  # type: ignore[arg-type]
-    lines = []
-    if source.is_plain_file:
+        yield from language.text(count, split)  # type: ignore[arg-type]
+    elif source.is_plain_file:
         for _, line in numbered_lines(source.path):
-            if line.strip():
-                lines.append(line)
-                if source.limit is not None and len(lines) >= source.limit:
-                    break
+            yield line
     else:
         for row in Table(source, role, key).column("text", "text"):
             if not isinstance(row, str):
@@ -46,11 +70,11 @@ def read_text(source: Source, role: str, *, key: str) -> list[str]:
                     f"`{key}.columns` is expected to name a column of strings for `text`, but "
                     f"{source.path} has {str(row)[:60]} there."
                 )
-            if row.strip():
-                lines.append(row)
-    if not lines:
-        raise LtsftError(f"`{key}` is expected to have text, but {source.path} has only blanks.")
-    return lines
+            yield row
+
+
+def _non_blank(lines: Iterable[str]) -> Iterator[str]:
+    return (line for line in lines if line.strip())
 
 
 def special_tokens(tokenizer: "PreTrainedTokenizerFast", text: str) -> tuple[list[int], list[int]]:
@@ -66,7 +90,7 @@ def special_tokens(tokenizer: "PreTrainedTokenizerFast", text: str) -> tuple[lis
 
 
 def cut_blocks(
-    lines: list[str],
+    lines: Iterable[str],
     tokenizer: "PreTrainedTokenizerFast",
     max_length: int,
     *,
@@ -84,7 +108,7 @@ def cut_blocks(
         max_length: Length T of a block, the special tokens around it included.
         key: The option that gave the corpus, for error messages.
         min_blocks: Number of blocks that are needed.
-        progress: Show a bar if the corpus is large.
+        progress: Show a bar if it takes long.
 
     Returns:
         Token ids [N, T], int32; and which positions hold text, not special tokens [T], bool.
@@ -96,17 +120,18 @@ def cut_blocks(
 
     tokens = array("i")
     sample = ""
-    starts = range(0, len(lines), LINES_AT_ONCE)
-    hidden = not progress or len(lines) < LINES_FOR_A_BAR
-    for start in logging.tqdm(
-        starts, desc="tokenising", unit_scale=LINES_AT_ONCE, unit="line", disable=hidden
-    ):
-        batch = lines[start : start + LINES_AT_ONCE]
+    waiting = iter(lines)
+    bar = logging.tqdm(
+        desc="tokenising", unit="line", delay=SECONDS_BEFORE_A_BAR, disable=not progress
+    )
+    while batch := list(islice(waiting, LINES_AT_ONCE)):
         # Not verbose: lines longer than the model takes are cut here, so the warning misleads.
         encoded = tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
         for line, ids in zip(batch, encoded, strict=True):
             tokens.extend(ids)
             sample = sample or (line if ids else "")
+        bar.update(len(batch))
+    bar.close()
     before, after = special_tokens(tokenizer, sample) if sample else ([], [])
     room = max_length - len(before) - len(after)
     num_blocks = len(tokens) // room

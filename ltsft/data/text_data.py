@@ -1,16 +1,18 @@
 """Raw text of one language for masked language modelling."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from ltsft.data.base import DataModule
+from ltsft.data.cache import cached
 from ltsft.data.loading import EvaluationLoader, Examples, TrainingLoader
 from ltsft.data.masking import MaskingCollator
 from ltsft.data.source import Source
-from ltsft.data.text import cut_blocks, read_text
+from ltsft.data.text import corpus_key, cut_blocks, read_text
+from ltsft.data.tokenization import tokenizer_digest
 from ltsft.data.tokenizer import load_tokenizer
 from ltsft.errors import LtsftError
 
@@ -128,7 +130,8 @@ class TextData(DataModule):
 
     @override
     def train_dataloader(self) -> TrainingLoader:
-        return self.make_training_loader(*self._ready("train"))
+        examples, collator = self._ready("train")
+        return self.make_training_loader(examples, collator, [len(examples)])
 
     @override
     def val_dataloader(self) -> list[EvaluationLoader]:
@@ -155,6 +158,20 @@ class TextData(DataModule):
         self, tokenizer: "PreTrainedTokenizerFast", source: Source, role: str, min_blocks: int
     ) -> tuple[Tensor, Tensor]:
         key = "data.init_args." + ("text" if role == "train" else "validation")
-        options: dict[str, Any] = {"min_blocks": min_blocks, "progress": self._rank == 0}
-        lines = read_text(source, role, key=key)
-        return cut_blocks(lines, tokenizer, self.max_length, key=key, **options)
+
+        def cut() -> dict[str, Tensor]:
+            blocks, is_text = cut_blocks(
+                read_text(source, role, key=key),
+                tokenizer,
+                self.max_length,
+                key=key,
+                min_blocks=min_blocks,
+                progress=self.is_first_rank,
+            )
+            return {"blocks": blocks, "is_text": is_text}
+
+        corpus = corpus_key(source, role, key=key)
+        # The number needed too: a result from the cache is not counted again.
+        settings = [tokenizer_digest(tokenizer), str(self.max_length), str(min_blocks)]
+        found = cached(["blocks", *corpus, *settings], cut)
+        return found["blocks"], found["is_text"]

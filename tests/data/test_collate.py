@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-import torch
 
-from ltsft.data.collate import TaggingCollator, tokenize_words
+from ltsft.data.collate import Collator, LanguageExamples
+from ltsft.data.ragged import Ragged
+from ltsft.data.tokenization import tokenize_words
 from ltsft.data.tokenizer import load_tokenizer
 
 
@@ -17,15 +18,21 @@ def test_batch(make_tokenizer: Callable[..., str], pad_id: int) -> None:
     """
     tokenizer = load_tokenizer(make_tokenizer(pad_id), max_length=8)
     sentences = [["ab", "\a", "c d", "e"], ["ab", "cde", "fgh", "i", "j"], ["a"]]
-    tokenized = tokenize_words(sentences, tokenizer, max_length=8)
-    labels = [torch.arange(len(words)) for words in sentences]
-    batch = TaggingCollator("xx", pad_id)(list(zip(tokenized, labels, strict=True)))
+    columns = tokenize_words(sentences, tokenizer, max_length=8)
+    columns["labels"] = Ragged.of(range(len(words)) for words in sentences)
+    examples = LanguageExamples("xx", columns)
+    batch = Collator(pad_id)([examples[number] for number in range(3)])
     text = [tokenizer.decode(row, skip_special_tokens=True) for row in batch["input_ids"]]
     assert [row.replace(" ##", "") for row in text] == ["ab c d e", "ab cde f", "a"]
     assert batch["word_starts"].tolist() == [
         [1, -1, 3, 5, -1],
         [1, 3, 6, -1, -1],
         [1, -1, -1, -1, -1],
+    ]
+    assert batch["word_ids"].tolist() == [
+        [-1, 0, 0, 2, 2, 3, -1, -1],
+        [-1, 0, 0, 1, 1, 1, 2, -1],
+        [-1, 0, -1, -1, -1, -1, -1, -1],
     ]
     assert batch["labels"].tolist() == [
         [0, 1, 2, 3, -100],
@@ -39,7 +46,7 @@ def test_batch(make_tokenizer: Callable[..., str], pad_id: int) -> None:
 
 def test_padding_in_the_text_is_attended_to(make_tokenizer: Callable[..., str]) -> None:
     tokenizer = load_tokenizer(make_tokenizer(), max_length=8)
-    tokenized = tokenize_words([["a", "[PAD]", "b"]], tokenizer, max_length=8)
-    batch = TaggingCollator("xx", 0)([(tokenized[0], torch.zeros(3, dtype=torch.long))])
+    columns = tokenize_words([["a", "[PAD]", "b"]], tokenizer, max_length=8)
+    batch = Collator(0)([LanguageExamples("xx", columns)[0]])
     assert batch["input_ids"][0, 2] == 0
     assert batch["attention_mask"].tolist() == [[1] * 5]

@@ -119,7 +119,10 @@ def test_resume_within_a_batch_is_refused() -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"num_examples": 23}, "`num_examples` of the training data .* be 22, .* but got 23"),
+        (
+            {"num_examples": 23},
+            "`num_examples` of the training data .* be \\[22\\], .* but got \\[23\\]",
+        ),
         ({"seed": 1}, "`seed` of the training data .* be 0, .* but got 1"),
     ],
 )
@@ -144,7 +147,7 @@ class Numbers(DataModule):
         super().__init__(global_batch_size=4, eval_batch_size=3, num_workers=num_workers, seed=0)
 
     def train_dataloader(self) -> TrainingLoader:
-        return self.make_training_loader(Examples(range(22)), collate)
+        return self.make_training_loader(Examples(range(22)), collate, [22])
 
     def val_dataloader(self) -> list[EvaluationLoader]:
         return [self.make_evaluation_loader(Examples(range(7)), collate)]

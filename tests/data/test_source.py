@@ -75,7 +75,10 @@ def test_text_table(tmp_path: Path) -> None:
     rows = {"line": ["one", " ", "two"], "number": [1, 2, 3]}
     datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "t.parquet")
     path = str(tmp_path / "t.parquet")
-    assert read_text(Source(path, columns={"text": "line"}), "train", key="k") == ["one", "two"]
+    assert list(read_text(Source(path, columns={"text": "line"}), "train", key="k")) == [
+        "one",
+        "two",
+    ]
     with pytest.raises(LtsftError, match=r"`k.columns` .* column of strings for `text`.* has 1"):
         read_text(Source(path, columns={"text": "number"}), "train", key="k")
     with pytest.raises(LtsftError, match=r"`k.columns` .* columns line, number .* got 'text'"):
@@ -84,8 +87,8 @@ def test_text_table(tmp_path: Path) -> None:
 
 def test_text_file(write: Callable[..., str]) -> None:
     path = write("t.txt", "\ufeffone\u2028still one\n\n \ntwo\r\nthree")
-    assert read_text(Source(path), "train", key="k") == ["one\u2028still one", "two", "three"]
-    assert read_text(Source(path, limit=2), "train", key="k") == ["one\u2028still one", "two"]
+    assert list(read_text(Source(path), "train", key="k")) == ["one\u2028still one", "two", "three"]
+    assert list(read_text(Source(path, limit=2), "train", key="k")) == ["one\u2028still one", "two"]
 
 
 def test_no_text(write: Callable[..., str]) -> None:
@@ -106,7 +109,7 @@ def test_built_in_languages() -> None:
     assert {"O", "B-PER"} <= {tag for s in entities for tag in s.tags}
     relations = read_tagged(source, "train", format="conllu", column="deprel", key="k")
     assert "root" in {tag for s in relations for tag in s.tags}
-    assert len(read_text(Source("artificial:elmu", limit=7), "train", key="k")) == 7
+    assert len(list(read_text(Source("artificial:elmu", limit=7), "train", key="k"))) == 7
     assert Source("artificial:elmu").language == "elmu"
     assert Source("texts/hsb.txt").language == "hsb"
 

@@ -54,7 +54,7 @@ def test_one_loader_per_language(
     assert data.evaluation_languages("validate") == []
     labels = [[UPOS[label] for label in row if label >= 0] for b in first for row in b["labels"]]
     assert labels == [["NOUN", "VERB"], ["X"], ["ADJ", "NOUN", "PUNCT"]]
-    assert [s.words for s in data.sentences("predict", "aa")] == [["h"]]
+    assert [s.words for s in data.examples("predict", "aa")] == [["h"]]
     assert [batch["source"] for batch in data.predict_dataloader()[0]] == ["aa"]
 
 
@@ -169,7 +169,8 @@ def test_relations(make_tokenizer: Callable[..., str], treebank: str) -> None:
         ({"column": "deprel"}, "`data.init_args.labels` .* column 'deprel', but got none"),
         ({"labels": []}, "`data.init_args.labels` .* at least one, but got "),
         ({"labels": ["A", "A"]}, "`data.init_args.labels` is expected to list different labels"),
-        ({"train": {"a": "x", "b": "y"}}, "`data.init_args.train` .* one language .* got a, b"),
+        ({"max_examples": 0}, "`data.init_args.max_examples` .* got 0"),
+        ({"temperature": 0.5}, "`data.init_args.temperature` .* got 0.5"),
         ({"global_batch_size": 0}, "`data.init_args.global_batch_size` .* got 0"),
     ],
 )

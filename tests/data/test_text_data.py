@@ -108,14 +108,14 @@ def test_each_side_has_a_block(
     text = write("xx.txt", LETTERS * 2)
     data = TextData(make_tokenizer(), text=text, max_length=28, held_out=held_out)
     assert [len(batch["labels"]) for batch in data.val_dataloader()[0]] == [1]
-    assert data.train_dataloader().batch_sampler.num_examples == 1
+    assert data.train_dataloader().batch_sampler.sizes == [1]
 
 
 def test_no_validation(make_tokenizer: Callable[..., str], corpus: str) -> None:
     data = TextData(make_tokenizer(), text=corpus, max_length=10, held_out=0)
     assert data.val_dataloader() == []
     assert data.evaluation_languages("validate") == []
-    assert data.train_dataloader().batch_sampler.num_examples == 130
+    assert data.train_dataloader().batch_sampler.sizes == [130]
     with pytest.raises(LtsftError, match=r"`data.init_args.held_out` .* above 0 for a test"):
         data.test_dataloader()
 
@@ -131,7 +131,7 @@ def test_validation_corpus(
     batches = list(data.val_dataloader()[0])
     assert [batch["labels"].shape for batch in batches] == [(2, 10), (1, 10)]
     assert {batch["source"] for batch in batches} == {"xx"}
-    assert data.train_dataloader().batch_sampler.num_examples == 130
+    assert data.train_dataloader().batch_sampler.sizes == [130]
     assert data.evaluation_languages("fit") == ["xx"]
 
 
@@ -149,8 +149,11 @@ def test_short_corpus(make_tokenizer: Callable[..., str], write: Callable[..., s
 
 
 def test_large_corpora_show_a_bar(
-    make_tokenizer: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    make_tokenizer: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("ltsft.data.text.SECONDS_BEFORE_A_BAR", 0)
     tokenizer = load_tokenizer(make_tokenizer(), 10)
     blocks, is_text = cut_blocks(["abcd"] * 20_000, tokenizer, 10, key="k")
     assert blocks.shape == (10_000, 10)

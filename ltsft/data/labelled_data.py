@@ -1,0 +1,293 @@
+"""What data modules of labelled examples share: languages, roles, tokenising, mixing."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from typing_extensions import override
+
+from ltsft.data.base import ROLE_OF_STAGE, DataModule
+from ltsft.data.collate import Collator, LabelledExamples, LanguageExamples
+from ltsft.data.labels import unknown_labels
+from ltsft.data.loading import EvaluationLoader, TrainingLoader
+from ltsft.data.ragged import Ragged
+from ltsft.data.sampling import Mixing
+from ltsft.data.source import Source, Sources
+from ltsft.data.tokenization import Columns
+from ltsft.data.tokenizer import load_tokenizer
+from ltsft.errors import LtsftError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+ROLES_OF_STAGE = {
+    "fit": ("train", "validation"),
+    "validate": ("validation",),
+    "test": ("test",),
+    "predict": ("predict",),
+    None: ("train", "validation", "test", "predict"),
+}
+
+_SPLIT_OF_ROLE = {"predict": "test"}
+
+Example = TypeVar("Example")
+"""What a reader returns: words or texts of one example, and its gold annotation."""
+
+
+class LabelledData(DataModule, Generic[Example]):
+    """Labelled examples of one or several languages, for one task.
+
+    A subclass says how examples are read (:meth:`read`), tokenised (:meth:`tokenize`), numbered
+    (:meth:`annotate`), and how predictions are written (:meth:`save_predictions`).
+
+    Every batch is of one language, which it carries as `source`. Of several training languages
+    each optimizer step takes one (Ansell et al., 2022, §4.4).
+
+    Args:
+        tokenizer: Model whose tokenizer to use: a folder, or a name on the hub. The command line
+            takes it from `model.base_model`.
+        train: Language code → training data.
+        validation: Language code → validation data.
+        test: Language code → test data.
+        predict: Language code → data to predict for; its labels are not looked at.
+        max_examples: Training examples to take of each language at the most, the first ones. The
+            paper takes 15,000 sentences of each language to train parsers on several.
+        temperature: How several training languages are mixed. 1: every example once a pass. Above:
+            languages with few examples more often, each by its share to the power of 1 /
+            temperature. ``.inf``: all languages as often as the largest.
+        max_length: Sub-words per example, special tokens included.
+        group_by_length: Put examples of similar length into a training batch: fewer sub-words are
+            padding, and batches are a little less random.
+        global_batch_size: Examples per optimizer step, over all processes and accumulated batches.
+        eval_batch_size: Examples per batch and process when evaluating.
+        num_workers: Processes that fetch batches ahead; 0 fetches in the main process.
+        seed: Seed of the order of training examples.
+
+    Raises:
+        LtsftError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str = "",
+        train: Sources | None = None,
+        validation: Sources | None = None,
+        test: Sources | None = None,
+        predict: Sources | None = None,
+        max_examples: int | None = None,
+        temperature: float = 1.0,
+        max_length: int = 256,
+        group_by_length: bool = False,
+        global_batch_size: int = 8,
+        eval_batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            global_batch_size=global_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.mixing = Mixing(temperature, group_by_length)
+        if max_examples is not None and max_examples < 1:
+            raise LtsftError(
+                f"`data.init_args.max_examples` is expected to be 1 or more, but got {max_examples}"
+                "; leave it out to train on everything."
+            )
+        self.sources = {
+            role: {language: Source.of(source) for language, source in (sources or {}).items()}
+            for role, sources in (
+                ("train", train),
+                ("validation", validation),
+                ("test", test),
+                ("predict", predict),
+            )
+        }
+        if max_examples is not None:
+            self.sources["train"] = {
+                language: replace(source, limit=min(source.limit or max_examples, max_examples))
+                for language, source in self.sources["train"].items()
+            }
+        self.tokenizer_name = tokenizer
+        self.max_length = max_length
+        self._tokenizer: PreTrainedTokenizerFast | None = None
+        self._examples: dict[tuple[str, str], list[Example]] = {}
+        self._tokenized: dict[tuple[str, str], Columns] = {}
+        self._labels: list[str] | None = None
+        self._given_labels: list[str] | None = None
+
+    # ------------------------------------------------------------------ what a subclass says
+
+    @abstractmethod
+    def read(self, source: Source, split: str, key: str) -> list[Example]:
+        """Read the examples of a source.
+
+        Args:
+            source: Where they are.
+            split: Split to take where the source names none.
+            key: The option that gave the source, for error messages.
+        """
+
+    @abstractmethod
+    def tokenize(self, examples: list[Example], tokenizer: "PreTrainedTokenizerFast") -> Columns:
+        """Tokenise examples: `input_ids` and whatever else the task's model takes."""
+
+    @abstractmethod
+    def annotate(self, examples: list[Example], columns: Columns) -> dict[str, Ragged | Tensor]:
+        """Number the gold annotation of tokenised examples, by :attr:`labels` as they are now."""
+
+    def check(self, name: str, role: str, examples: list[Example], columns: Columns) -> None:
+        """Warn of, or refuse, what is wrong with examples; `name` says where they are from."""
+
+    # ------------------------------------------------------------------ labels
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Label names; a label's id is its place."""
+        return self._labels
+
+    def settle_labels(self, given: list[str] | None, default: list[str] | None) -> None:
+        """Take the label names that were asked for, or the default ones.
+
+        Raises:
+            LtsftError: If they are not different names.
+        """
+        if given is not None and (not given or len(set(given)) < len(given)):
+            raise LtsftError(
+                "`data.init_args.labels` is expected to list different labels, at least one, but "
+                f"got {given}."
+            )
+        self._given_labels = given
+        self._labels = list(given) if given is not None else default and list(default)
+
+    def use_labels(self, labels: list[str]) -> None:
+        """Take the labels of a checkpoint or of a fine-tuning: they are the truth when evaluating.
+
+        To be called before loaders are made.
+
+        Raises:
+            LtsftError: If other `labels` were given explicitly.
+        """
+        if self._given_labels is not None and list(self._given_labels) != list(labels):
+            raise LtsftError(
+                f"`data.init_args.labels` is expected to be those of the model, {labels}, but got "
+                f"{self._given_labels}; leave them out."
+            )
+        self._labels = list(labels)
+
+    def warn_of_unknown(self, name: str, role: str, tags: Sequence[Sequence[str]]) -> None:
+        """Count gold labels outside the inventory.
+
+        Raises:
+            LtsftError: If not one gold label is in it.
+        """
+        if role == "predict" or self.labels is None:
+            return
+        unknown = unknown_labels(tags, self.labels, name)
+        if unknown:
+            counts = ", ".join(f"{count} {label}" for label, count in unknown.most_common())
+            use = "are not trained on" if role == "train" else "count as wrong"
+            rank_zero_warn(
+                f"{name} has {unknown.total()} labels outside the inventory ({counts}); they {use}."
+            )
+
+    # ------------------------------------------------------------------ loaders
+
+    @override
+    def evaluation_languages(self, stage: str) -> list[str]:
+        return list(self.sources[ROLE_OF_STAGE[stage]])
+
+    def examples(self, stage: str, language: str) -> list[Example]:
+        """The examples of a language in an evaluation stage, in order."""
+        return self._read(ROLE_OF_STAGE[stage], language)
+
+    @override
+    def setup(self, stage: str | None = None) -> None:
+        for role in ROLES_OF_STAGE[stage]:
+            for language in self.sources[role]:
+                self._tokenize(role, language)
+
+    @override
+    def train_dataloader(self) -> TrainingLoader:
+        self._expect("train")
+        parts = [self._part("train", language) for language in self.sources["train"]]
+        lengths = [int(n) for part in parts for n in part.lengths] if self.mixing.by_length else []
+        return self.make_training_loader(
+            LabelledExamples(parts),
+            self.collator,
+            [len(part) for part in parts],
+            mixing=self.mixing,
+            lengths=Tensor(lengths),
+        )
+
+    @override
+    def val_dataloader(self) -> list[EvaluationLoader]:
+        # A fit may do without; `validate` asked for it.
+        if self.trainer is not None and self.trainer.state.fn == "validate":
+            self._expect("validation")
+        return self._evaluation_loaders("validation")
+
+    @override
+    def test_dataloader(self) -> list[EvaluationLoader]:
+        self._expect("test")
+        return self._evaluation_loaders("test")
+
+    @override
+    def predict_dataloader(self) -> list[EvaluationLoader]:
+        self._expect("predict")
+        return self._evaluation_loaders("predict")
+
+    @property
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
+        """The tokenizer, loaded when first asked for."""
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(self.tokenizer_name, self.max_length)
+        return self._tokenizer
+
+    @property
+    def collator(self) -> Collator:
+        """What makes batches."""
+        return Collator(self.tokenizer.pad_token_id)
+
+    def _expect(self, role: str) -> None:
+        if not self.sources[role]:
+            raise LtsftError(
+                f"`data.init_args.{role}` is expected to give data, but it is empty; add for "
+                f"example `--data.init_args.{role} '{{en: path/to/file}}'`."
+            )
+
+    def _evaluation_loaders(self, role: str) -> list[EvaluationLoader]:
+        return [
+            self.make_evaluation_loader(
+                LabelledExamples([self._part(role, language)]), self.collator
+            )
+            for language in self.sources[role]
+        ]
+
+    def _part(self, role: str, language: str) -> LanguageExamples:
+        columns = self._tokenize(role, language)
+        examples = self._read(role, language)
+        self.check(self._name(role, language), role, examples, columns)
+        return LanguageExamples(language, {**columns, **self.annotate(examples, columns)})
+
+    def _read(self, role: str, language: str) -> list[Example]:
+        if (role, language) not in self._examples:
+            self._examples[role, language] = self.read(
+                self.sources[role][language],
+                _SPLIT_OF_ROLE.get(role, role),
+                f"data.init_args.{role}.{language}",
+            )
+        return self._examples[role, language]
+
+    def _tokenize(self, role: str, language: str) -> Columns:
+        if (role, language) not in self._tokenized:
+            examples = self._read(role, language)
+            self._tokenized[role, language] = self.tokenize(examples, self.tokenizer)
+        return self._tokenized[role, language]
+
+    def _name(self, role: str, language: str) -> str:
+        return f"`data.init_args.{role}.{language}` ({self.sources[role][language].path})"
