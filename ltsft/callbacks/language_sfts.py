@@ -1,11 +1,11 @@
-"""The right language's fine-tuning in place for each batch of an evaluation."""
+"""The right language's fine-tuning in place for each batch."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
 from typing_extensions import override
 
 from ltsft.errors import LtsftError
@@ -13,15 +13,20 @@ from ltsft.sparse import Applied, SparseFineTuning
 
 
 class LanguageSfts(Callback):
-    """Swaps language fine-tunings on the one model in memory (Ansell et al., 2022, §3.2).
+    """Swaps language fine-tunings on the one model in memory (Ansell et al., 2022, §3.2 and §4.4).
 
-    In ``validate``, ``test`` and ``predict`` each batch says in ``batch["source"]`` which language
-    it is in; that language's fine-tuning is added before the batch and taken off, bit for bit, when
-    another language follows or the evaluation ends. Heads in language fine-tunings are left out. A
-    language without an entry is evaluated without a language fine-tuning.
+    Each batch says in ``batch["source"]`` which language it is in; that language's fine-tuning is
+    added before the batch and taken off, bit for bit, when another language follows or the
+    evaluation ends. Heads in language fine-tunings are left out. A language without an entry has
+    no language fine-tuning in place.
 
-    During ``fit`` the callback does nothing: a task is trained on top of its source language
-    through the task's ``base_sfts``.
+    In training it is in place for the forward and the backward pass of each batch only, and is off
+    before the optimizer steps: the gradient is that of θ⁰ + φ_task + φ_source, the step is one of
+    φ_task. Selection, difference and L1 penalty thus speak of θ⁰ alone, whatever the source. (A
+    task can also be trained over one source language through the task's ``base_sfts``, which stay
+    in place; up to rounding that is the same.)
+
+    Not supported in training: optimizers that call their closure more than once a step (LBFGS).
 
     Args:
         sfts: Language code of the data -> folder, file or ``user/repo[@revision]`` of a fine-tuning
@@ -36,11 +41,14 @@ class LanguageSfts(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if trainer.state.fn == TrainerFn.FITTING:
-            return
         # All are read before the first batch: a wrong path must not end a run half-way.
         self._loaded = {code: SparseFineTuning.from_pretrained(p) for code, p in self.sfts.items()}
-        list_languages = getattr(getattr(trainer, "datamodule", None), "evaluation_languages", None)
+        self._check_base = stage != "fit"
+        if stage == "fit":
+            # Once, while the weights are those of the base; training changes them.
+            for sft in self._loaded.values():
+                sft.apply(_root(pl_module), whole=False).revert()
+        list_languages = getattr(getattr(trainer, "datamodule", None), "languages", None)
         if not self.sfts or list_languages is None:
             return
         languages = list_languages(stage)
@@ -52,20 +60,25 @@ class LanguageSfts(Callback):
         if bare := [code for code in languages if code not in self.sfts]:
             rank_zero_info(f"No language fine-tuning in place for {', '.join(bare)}.")
 
-    def _place(self, pl_module: LightningModule, batch: Any) -> None:
-        language = batch.get("source") if isinstance(batch, Mapping) else None
-        if language == self._language:
-            return
-        self._remove()
-        if language in self._loaded:
-            model = getattr(pl_module, "sft_root", pl_module)
-            self._applied = self._loaded[language].apply(model, whole=False)
-        self._language = language
+    # ------------------------------------------------------------------ training
 
-    def _remove(self) -> None:
-        if self._applied is not None:
-            self._applied.revert()
-        self._applied = self._language = None
+    @override
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._place(pl_module, batch)
+
+    @override
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._remove()
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._remove()  # a step without a backward pass
+
+    # ------------------------------------------------------------------ evaluation
 
     @override
     def on_validation_batch_start(
@@ -76,8 +89,7 @@ class LanguageSfts(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if trainer.state.fn != TrainerFn.FITTING:
-            self._place(pl_module, batch)
+        self._place(pl_module, batch)
 
     on_test_batch_start = on_predict_batch_start = on_validation_batch_start
 
@@ -85,10 +97,33 @@ class LanguageSfts(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._remove()
 
-    on_test_end = on_predict_end = on_validation_end
+    on_validation_epoch_end = on_test_end = on_predict_end = on_validation_end
 
     @override
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         self._remove()
+
+    # ------------------------------------------------------------------ its steps
+
+    def _place(self, pl_module: LightningModule, batch: Any) -> None:
+        language = batch.get("source") if isinstance(batch, Mapping) else None
+        if language == self._language:
+            return
+        self._remove()
+        if language in self._loaded:
+            self._applied = self._loaded[language].apply(
+                _root(pl_module), whole=False, check_base=self._check_base
+            )
+        self._language = language
+
+    def _remove(self) -> None:
+        if self._applied is not None:
+            self._applied.revert()
+        self._applied = self._language = None
+
+
+def _root(pl_module: LightningModule) -> nn.Module:
+    root: nn.Module = getattr(pl_module, "sft_root", pl_module)
+    return root

@@ -72,6 +72,20 @@ class DataModule(LightningDataModule):
         """
         raise NotImplementedError
 
+    @property
+    def training_languages(self) -> list[str]:
+        """Language codes of the training data."""
+        raise NotImplementedError
+
+    def languages(self, stage: str) -> list[str]:
+        """Language codes of all data that a stage goes through, those of training first.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+        """
+        trained = self.training_languages if stage == "fit" else []
+        return list(dict.fromkeys([*trained, *self.evaluation_languages(stage)]))
+
     def save_predictions(self, language: str, predictions: list[Any], folder: Path) -> Path:
         """Write what a model predicts for a language's data, in the format that its field uses.
 

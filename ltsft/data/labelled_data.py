@@ -201,6 +201,11 @@ class LabelledData(DataModule, Generic[Example]):
     def evaluation_languages(self, stage: str) -> list[str]:
         return list(self.sources[ROLE_OF_STAGE[stage]])
 
+    @property
+    @override
+    def training_languages(self) -> list[str]:
+        return list(self.sources["train"])
+
     def examples(self, stage: str, language: str) -> list[Example]:
         """The examples of a language in an evaluation stage, in order."""
         return self._read(ROLE_OF_STAGE[stage], language)

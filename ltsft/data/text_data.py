@@ -100,6 +100,11 @@ class TextData(DataModule):
     def evaluation_languages(self, stage: str) -> list[str]:
         return [self.language] if self.validation is not None or self.held_out else []
 
+    @property
+    @override
+    def training_languages(self) -> list[str]:
+        return [self.language]
+
     @override
     def setup(self, stage: str | None = None) -> None:
         if self._blocks:

@@ -1,7 +1,8 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -60,7 +61,7 @@ class Applied:
         self._targets, self._heads = entries, heads
         self._before: dict[str, Tensor] = {}
         self._written: dict[str, Tensor] = {}
-        with torch.no_grad():
+        with torch.no_grad(), self._ledger.own_writes():
             for name, delta in sft.entries.items():
                 flat, at = self._flat(name)
                 before = flat[at]
@@ -74,7 +75,6 @@ class Applied:
                 head.copy_(sft.whole[name])
                 self._written[name] = head.detach().clone()
         self._ledger.stack.append(self)
-        self._ledger.stamp()
 
     def revert(self) -> None:
         """Put back the values from before, bit for bit; a second call does nothing.
@@ -97,12 +97,11 @@ class Applied:
                     f"`{name}` is expected to hold the fine-tuned values still, but was changed "
                     "since; revert before weights are trained or loaded, or reload the base model."
                 )
-        with torch.no_grad():
+        with torch.no_grad(), self._ledger.own_writes():
             for name, before in self._before.items():
                 flat, at = self._flat(name)
                 flat[at] = before.flatten().to(flat.device, flat.dtype)
         self._ledger.stack.pop()
-        self._ledger.stamp()
 
     def _put_back(self, name: str, tensor: Tensor) -> None:
         """Write the values from before into a tensor that stands for `name`."""
@@ -163,10 +162,13 @@ class _Ledger:
                     "model, revert what was applied to it, or pass `check_base=False`."
                 )
 
-    def stamp(self) -> None:
-        """Note that the writes so far were ours."""
-        for name, tensor in self._tensors.items():
-            self._stamps[name] = _stamp(tensor)
+    @contextmanager
+    def own_writes(self) -> Iterator[None]:
+        """Keep trusting digests over writes of ours, but not over those of others before."""
+        trusted = [n for n, tensor in self._tensors.items() if self._stamps[n] == _stamp(tensor)]
+        yield
+        for name in trusted:
+            self._stamps[name] = _stamp(self._tensors[name])
 
 
 def base_digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:

@@ -15,14 +15,12 @@ from ltsft.sparse import SparseFineTuning
 ROOT = Path(__file__).parents[2]
 
 
-def fit(folder, num_ranks, accumulate=1, ckpt_path="-"):
+def fit(folder, num_ranks, *more, script="ddp_fit"):
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.callbacks.ddp_fit"]
-    arguments = [str(folder), str(num_ranks), str(accumulate), str(ckpt_path)]
-    run = subprocess.run(
-        command + arguments, env=environment, capture_output=True, text=True, timeout=200
-    )
+    command = [sys.executable, "-m", f"tests.callbacks.{script}"]
+    command += [str(argument) for argument in (folder, num_ranks, *more)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert run.returncode == 0, run.stderr[-3000:]
     ranks = [torch.load(folder / f"rank{rank}.pt") for rank in range(num_ranks)]
     return ranks, SparseFineTuning.from_pretrained(folder)
@@ -34,8 +32,8 @@ def test_two_processes_equal_one(tmp_path):
     The ranks even start from different weights: the first rank's count, for the rewind as well.
     Resuming at the boundary with two processes gives the same to the bit.
     """
-    (one,), sft_one = fit(tmp_path / "one", 1)
-    (first, second), sft_two = fit(tmp_path / "two", 2)
+    (one,), sft_one = fit(tmp_path / "one", 1, 1, "-")
+    (first, second), sft_two = fit(tmp_path / "two", 2, 1, "-")
     assert first["mask"] == second["mask"] == one["mask"]
     for name, expected in one["weights"].items():
         assert torch.equal(first["weights"][name], second["weights"][name]), name
@@ -48,10 +46,21 @@ def test_two_processes_equal_one(tmp_path):
     for name, expected in first["weights"].items():
         assert torch.equal(resumed["weights"][name], expected), name
 
-    (accumulated, _), _ = fit(tmp_path / "accumulated", 2, 2)
+    (accumulated, _), _ = fit(tmp_path / "accumulated", 2, 2, "-")
     assert accumulated["mask"] == one["mask"]
     for name, expected in one["weights"].items():
         torch.testing.assert_close(accumulated["weights"][name], expected, rtol=0, atol=1e-12)
+
+
+def test_many_sources_on_two_processes_equal_one(tmp_path):
+    """Each step of one language on both; float64, hence 1e-12 as above."""
+    (one,), sft_one = fit(tmp_path / "one", 1, script="ddp_sources")
+    (first, second), sft_two = fit(tmp_path / "two", 2, script="ddp_sources")
+    for name, expected in one["weights"].items():
+        assert torch.equal(first["weights"][name], second["weights"][name]), name
+        torch.testing.assert_close(first["weights"][name], expected, rtol=0, atol=1e-12)
+    for name, delta in sft_one.entries.items():
+        assert torch.equal(delta.indices, sft_two.entries[name].indices)
 
 
 def test_without_a_process_group_there_is_one_rank():

@@ -46,15 +46,15 @@ class Recorder(lightning.LightningModule):
 class Data(lightning.LightningDataModule):
     def __init__(self, languages=("aa", "bb", "cc")):
         super().__init__()
-        self.languages = languages
+        self.codes = languages
 
-    def evaluation_languages(self, stage):
-        return list(self.languages)
+    def languages(self, stage):
+        return list(self.codes)
 
     def _loaders(self):
         return [
             DataLoader([{"source": code}] * 2, batch_size=None, collate_fn=dict)
-            for code in self.languages
+            for code in self.codes
         ]
 
     def train_dataloader(self):
@@ -87,10 +87,15 @@ def test_a_wrong_language_can_be_asked_for(paths):
     assert module.seen[0] == ("aa", 12.0)
 
 
-def test_during_fit_nothing_is_applied(paths):
+def test_in_training_it_is_in_place_for_each_batch(paths):
+    """In the batches of training and validation; off in between, where an optimizer would step."""
     module = Recorder()
-    trainer(LanguageSfts(paths), max_epochs=1).fit(module, Data())
-    assert {value for _, value in module.seen} == {10.0}
+    trainer(LanguageSfts(paths), max_epochs=1, num_sanity_val_steps=0).fit(module, Data())
+    expected = {"aa": 11.0, "bb": 12.0, "cc": 10.0}
+    assert module.seen == [("aa", 11.0)] * 2 + [
+        (code, value) for code, value in expected.items() for _ in range(2)
+    ]
+    assert module.layer.weight.item() == 10.0
 
 
 def test_it_is_taken_off_after_an_error(paths):

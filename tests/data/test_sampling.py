@@ -1,15 +1,19 @@
 """Samplers: the order depends on (seed, phase, pass) only, and ranks share each global batch."""
 
+from collections import Counter
 from itertools import chain, product
+from typing import Any
 
 import pytest
 import torch
 
-from ltsft.data.sampling import EvaluationSampler, TrainingSampler, derive_seed
+from ltsft.data.sampling import EvaluationSampler, Mixing, TrainingSampler, derive_seed
 from ltsft.errors import LtsftError
 
 
-def global_batches(num_examples: int, size: int, world_size: int, accumulate: int) -> list:
+def global_batches(
+    num_examples: int | list[int], size: int, world_size: int, accumulate: int, **order: Any
+) -> list:
     """Draws of each optimizer step, gathered over ranks and accumulation."""
     shards = [
         list(
@@ -20,6 +24,7 @@ def global_batches(num_examples: int, size: int, world_size: int, accumulate: in
                 world_size=world_size,
                 accumulate=accumulate,
                 seed=3,
+                **order,
             )
         )
         for rank in range(world_size)
@@ -109,3 +114,69 @@ def test_evaluation_takes_each_example_once(num_examples: int, world_size: int) 
 def test_seeds_suit_torch() -> None:
     assert all(0 <= derive_seed("x", number) < 2**63 for number in range(100))
     torch.manual_seed(derive_seed("x", 1))
+
+
+SIZES = [80, 14, 2]
+LANGUAGE_OF = [language for language, size in enumerate(SIZES) for _ in range(size)]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, float("inf")])
+@pytest.mark.parametrize("by_length", [False, True])
+def test_each_step_is_of_one_language(temperature: float, by_length: bool) -> None:
+    """Whatever the ranks and micro-batches; each example is seen, and languages are shuffled."""
+    order = {
+        "mixing": Mixing(temperature, by_length),
+        "lengths": torch.arange(sum(SIZES)) % 5,
+    }
+    batches = global_batches(SIZES, 12, 1, 1, **order)
+    for world_size, accumulate in product((1, 2, 3), (1, 2)):
+        assert global_batches(SIZES, 12, world_size, accumulate, **order) == batches
+    languages = []
+    for batch in batches:
+        (language,) = {LANGUAGE_OF[draw.example] for draw in batch}
+        languages.append(language)
+    assert {draw.example for batch in batches for draw in batch} == set(range(sum(SIZES)))
+    needed = [7, 2, 1]
+    expected = {1.0: needed, 2.0: [7, 4, 3], float("inf"): [7, 7, 7]}[temperature]
+    assert [Counter(languages)[language] for language in range(3)] == expected
+
+
+def test_languages_are_shuffled_anew_in_each_pass() -> None:
+    sampler = TrainingSampler(SIZES, 12)
+    orders = []
+    for number in range(10):
+        sampler.set_pass("dense", number)
+        orders.append([LANGUAGE_OF[batch[0].example] for batch in sampler])
+    assert all(sorted(order) == sorted(orders[0]) for order in orders)
+    assert len({tuple(order) for order in orders}) > 5
+
+
+def test_a_language_seen_more_than_once_is_permuted_anew() -> None:
+    sampler = TrainingSampler([60, 12], 6, mixing=Mixing(float("inf")))
+    small = [draw.example for batch in sampler for draw in batch if draw.example >= 60]
+    assert Counter(small) == dict.fromkeys(range(60, 72), 5)
+    batches = [frozenset(small[start : start + 6]) for start in range(0, 60, 6)]
+    assert len(set(batches)) > 6
+
+
+def test_one_language_among_many_is_the_same_as_alone() -> None:
+    """Mixing changes nothing where there is one language, not even the order."""
+    alone = list(TrainingSampler(43, 12, seed=3))
+    for temperature in (1.0, 3.0, float("inf")):
+        assert list(TrainingSampler([43], 12, seed=3, mixing=Mixing(temperature))) == alone
+
+
+def test_grouping_by_length_saves_padding() -> None:
+    """Same examples, each as often; far less padding in batches that come in no order of length."""
+    lengths = torch.randint(5, 100, (400,), generator=torch.Generator().manual_seed(0))
+    grouped = TrainingSampler(400, 8, mixing=Mixing(by_length=True), lengths=lengths)
+
+    def longest(sampler: TrainingSampler) -> torch.Tensor:
+        return lengths[sampler.order()].view(-1, 8).amax(1)
+
+    plain = longest(TrainingSampler(400, 8))
+    assert sorted(grouped.order().tolist()) == list(range(400))
+    padding = [int(8 * n.sum() - lengths.sum()) for n in (plain, longest(grouped))]
+    assert padding[1] < 0.2 * padding[0]
+    order = longest(grouped).float()
+    assert abs(torch.corrcoef(torch.stack([order, torch.arange(50.0)]))[0, 1]) < 0.4

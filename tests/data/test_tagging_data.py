@@ -247,3 +247,44 @@ def test_real_treebank() -> None:
     assert data._tokenizer is not None
     pieces = data._tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist())
     assert all(pieces[start].startswith("▁") for start in starts[0].tolist())
+
+
+def test_many_training_languages(
+    make_tokenizer: Callable[..., str], write: Callable[..., str]
+) -> None:
+    """Each batch is of one, all examples are there, up to `max_examples` of each language."""
+    data = TaggingData(
+        make_tokenizer(),
+        train={
+            "xx": write("x.conllu", conllu(*["a/NOUN"] * 10)),
+            "yy": write("y.conllu", conllu(*["b/VERB c/X"] * 3)),
+        },
+        max_examples=6,
+        global_batch_size=3,
+    )
+    assert data.training_languages == ["xx", "yy"]
+    batches = list(data.train_dataloader())
+    assert sorted(batch["source"] for batch in batches) == ["xx", "xx", "yy"]
+    for batch in batches:
+        expected = {"xx": [UPOS.index("NOUN")], "yy": [UPOS.index("VERB"), UPOS.index("X")]}
+        assert batch["labels"].tolist() == [expected[batch["source"]]] * 3
+
+
+def test_predictions_are_written_in_the_datas_format(
+    make_tokenizer: Callable[..., str], write: Callable[..., str], tmp_path: Path
+) -> None:
+    """CoNLL-U keeps all but the column; tables and built-in languages give bare lines; IOB2."""
+    text = "# id\n1-2\tab\t_\t_\t_\t_\t_\t_\t_\tX=1\n" + conllu("a/NOUN b/VERB")
+    text = text.replace("\t0\tdep:sub\t_\t_", "\t0\troot\t_\tSpaceAfter=No")
+    path = write("a.conllu", text)
+    data = TaggingData(
+        make_tokenizer(), predict={"xx": path, "yy": Source("artificial:elmu", limit=1)}
+    )
+    written = data.save_predictions("xx", [["ADV", "X"]], tmp_path).read_text()
+    assert written == text.replace("NOUN", "ADV").replace("VERB", "X")
+    (sentence,) = data.examples("predict", "yy")
+    lines = data.save_predictions("yy", [["X"] * len(sentence.words)], tmp_path).read_text()
+    assert lines.splitlines()[0] == f"1\t{sentence.words[0]}\t_\tX" + "\t_" * 6
+    entities = TaggingData(make_tokenizer(), predict={"xx": write("a.txt", "a O\n")}, format="iob2")
+    path = entities.save_predictions("xx", [["B-PER"]], tmp_path)
+    assert (path.name, path.read_text()) == ("xx.iob2", "a B-PER\n\n")

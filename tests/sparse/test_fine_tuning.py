@@ -209,6 +209,19 @@ def test_digests_are_taken_once_and_survive_swapping(monkeypatch):
     assert len(count) == 2  # two touched tensors
 
 
+def test_training_between_swaps_is_noticed():
+    """A swap must not make the digests from before a step of the optimizer trusted again."""
+    model, change = Net(), sft(1)
+    with change.apply(model):
+        pass
+    with torch.no_grad():
+        model.get_parameter("encoder.lin.weight").add_(1.0)
+    with change.apply(model, check_base=False):
+        pass
+    with pytest.raises(LtsftError, match="weights it was trained from"):
+        change.apply(model)
+
+
 def test_base_digests_see_through_what_is_applied():
     model = Net()
     expected = base_digests(model, ["encoder.emb.weight", "encoder.lin.weight"])
