@@ -1,12 +1,13 @@
 """How long a phase is, and where training is in it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Literal
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from ltsft.callbacks.trainer_loops import is_quick_run, num_passes
 from ltsft.errors import LtsftError
@@ -118,10 +119,40 @@ class PhaseClock:
         """Note the end of the phase when its steps are done."""
         self.over |= self.steps_done(trainer) >= self.num_steps
 
-    def start(self, phase: PhaseName, trainer: Trainer) -> None:
-        """Begin a phase at the current step."""
+    def start(self, phase: PhaseName, trainer: Trainer, *, steps_done: int = 0) -> None:
+        """Begin a phase at the current step, as if so many of its steps were done."""
         self.phase, self.over = phase, False
-        self.first_step, self.first_pass = trainer.global_step, num_passes(trainer)
+        self.first_step = trainer.global_step - steps_done
+        self.first_pass = num_passes(trainer)
+
+    def show_to(self, pl_module: LightningModule, trainer: Trainer) -> Callable[[], None]:
+        """Let a module's ``configure_optimizers`` see each phase as if it were the whole fit.
+
+        Returns:
+            Undoes it.
+        """
+        configure = pl_module.configure_optimizers
+
+        @wraps(configure)
+        def configure_optimizers() -> Any:
+            with self.as_the_whole_fit(trainer):
+                return configure()
+
+        pl_module.configure_optimizers = configure_optimizers  # type: ignore[method-assign]
+        return lambda: delattr(pl_module, "configure_optimizers")
+
+    def check_step(self, step: int, trainer: Trainer) -> None:
+        """Refuse to go back to a step that a phase does not have.
+
+        Raises:
+            LtsftError: If so.
+        """
+        shortest = min(self.lengths.values())
+        if step >= shortest and step > 0 and not is_quick_run(trainer):
+            raise LtsftError(
+                f"`sparse.rewinding.step` is expected to be below the length of both phases, "
+                f"{shortest:,} steps, but got {step:,}."
+            )
 
     @contextmanager
     def as_the_whole_fit(self, trainer: Trainer) -> Iterator[None]:

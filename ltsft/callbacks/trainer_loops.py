@@ -1,5 +1,7 @@
 """The few places where the two phases touch the Trainer's own loops."""
 
+import warnings
+
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
@@ -52,6 +54,25 @@ def lift_limits(trainer: Trainer) -> None:
                     "`sparse.sparse` instead."
                 )
     fit.max_epochs, epoch.max_steps = -1, -1
+
+
+def tell_samplers(trainer: Trainer, phase: str, number: int) -> None:
+    """Tell samplers that ask for it which pass of which phase begins."""
+    for loader in trainer.fit_loop._combined_loader.flattened:  # type: ignore[union-attr]
+        sampler = getattr(loader, "batch_sampler", None)
+        if sampler is not None and hasattr(sampler, "set_pass"):
+            sampler.set_pass(phase, number)
+
+
+def advance_schedules(trainer: Trainer, num_steps: int) -> None:
+    """Bring schedules that go by optimizer steps to where they are after so many."""
+    with warnings.catch_warnings():
+        # "Detected call of `lr_scheduler.step()` before `optimizer.step()`": that is the point.
+        warnings.simplefilter("ignore", UserWarning)
+        for config in trainer.lr_scheduler_configs:
+            if config.interval == "step":
+                for _ in range(num_steps // config.frequency):
+                    config.scheduler.step()  # type: ignore[call-arg]
 
 
 def close_pass(trainer: Trainer) -> None:

@@ -1,9 +1,9 @@
 """What is sparse, and nothing else: torch and safetensors only.
 
 Read in this order: :mod:`scope` (which parameters take part), :mod:`budget` (how many entries may
-move), :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`, :mod:`freezer` (training only
-those), :mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking
-it off), :mod:`file_format`, :mod:`overlap`.
+move), :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`, :mod:`rewinding` (where the
+sparse phase starts), :mod:`freezer` (training only those), :mod:`fine_tuning` (the result as a
+value), :mod:`applied` (putting it in place and taking it off), :mod:`file_format`, :mod:`overlap`.
 """
 
 from ltsft.sparse.applied import Applied
@@ -14,6 +14,7 @@ from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.overlap import Overlap, overlap
 from ltsft.sparse.ranking import select_largest
+from ltsft.sparse.rewinding import LearningRate, Prune, Rewinding, Sign, ToStart, ToStep
 from ltsft.sparse.scope import Scope, ScopeRules
 from ltsft.sparse.selection import Biases, Candidates, LargestChange, Random, Selection
 
@@ -24,15 +25,21 @@ __all__ = [
     "Candidates",
     "Freezer",
     "LargestChange",
+    "LearningRate",
     "Mask",
     "Metadata",
     "Overlap",
+    "Prune",
     "Random",
+    "Rewinding",
     "Scope",
     "ScopeRules",
     "Selection",
+    "Sign",
     "SparseDelta",
     "SparseFineTuning",
+    "ToStart",
+    "ToStep",
     "overlap",
     "select_largest",
 ]

@@ -12,16 +12,29 @@ from ltsft.sparse import Biases, Budget, LargestChange, Random, ScopeRules, Spar
 from tests.callbacks.plain import Plain, callback, data, trainer, values
 
 
-def by_hand(module, loader, num_params, dense_steps, sparse_steps, clip=None, l1=0.0, accumulate=1):
+def by_hand(
+    module,
+    loader,
+    num_params,
+    dense_steps,
+    sparse_steps,
+    clip=None,
+    l1=0.0,
+    accumulate=1,
+    rewind=lambda initial, dense, early: initial,
+    rewind_step=0,
+):
     """Algorithm 1 with plain torch: no callback, no hook, a full sort."""
     names = list(values(module))
     parameters = dict(module.named_parameters())
     initial = values(module)
     total = sum(p.numel() for p in parameters.values())
 
-    def train(steps, masks):
+    early = {}
+
+    def train(steps, masks, step=0):
         optimizer = torch.optim.AdamW(module.parameters(), lr=0.05)
-        losses, step = [], 0
+        losses = []
         while step < steps:
             batches = list(loader)
             for index, batch in enumerate(batches):
@@ -44,6 +57,8 @@ def by_hand(module, loader, num_params, dense_steps, sparse_steps, clip=None, l1
                     for name, parameter in parameters.items():
                         parameter.data[~masks[name]] = initial[name][~masks[name]]
                 step += 1
+                if step == rewind_step and masks is None:
+                    early.update(values(module))
                 if step == steps:
                     break
         return losses
@@ -57,9 +72,10 @@ def by_hand(module, loader, num_params, dense_steps, sparse_steps, clip=None, l1
         name: part.view(initial[name].shape)
         for name, part in zip(names, chosen.split(sizes), strict=True)
     }
+    start = rewind(initial, values(module), early)
     for name, parameter in parameters.items():
-        parameter.data.copy_(initial[name])
-    return losses + train(sparse_steps, masks), masks
+        parameter.data.copy_(torch.where(masks[name], start[name], initial[name]))
+    return losses + train(sparse_steps, masks, rewind_step), masks
 
 
 @pytest.mark.parametrize(

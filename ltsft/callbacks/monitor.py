@@ -1,0 +1,67 @@
+"""The metric that the best weights of a phase are chosen by."""
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from ltsft.callbacks.best_weights import Mode
+from ltsft.errors import LtsftError
+
+
+class Monitor:
+    """A logged metric, and whether small or great values of it are best.
+
+    Args:
+        name: The metric; ``None``: the module's ``monitor``, if it has one and there is a
+            validation.
+        mode: ``min`` or ``max``; ``None``: the module's ``monitor_mode``.
+        trainer: Runs the fit.
+        pl_module: The module in training.
+
+    Raises:
+        LtsftError: If it is not known which values are best.
+    """
+
+    def __init__(
+        self, name: str | None, mode: Mode | None, trainer: Trainer, pl_module: LightningModule
+    ) -> None:
+        self._asked_for = name
+        own, own_mode = (getattr(pl_module, key, None) for key in ("monitor", "monitor_mode"))
+        self.name: str | None = name or own
+        if self.name is None or (name is None and not trainer.enable_validation):
+            rank_zero_info("No monitored metric: each phase ends with its last weights.")
+            self.name = None
+        chosen = mode or (own_mode if self.name == own else None)
+        if self.name is not None and chosen not in ("min", "max"):
+            raise LtsftError(
+                f"`sparse.mode` is expected to be `min` or `max` for the metric {self.name!r}, but "
+                f"got {chosen!r}."
+            )
+        self.mode: Mode = chosen if chosen in ("min", "max") else "min"
+
+    def check_validation(self, trainer: Trainer) -> None:
+        """Refuse a fit without validation where a metric was asked for.
+
+        Raises:
+            LtsftError: If there are no validation data.
+        """
+        if self._asked_for and not trainer.enable_validation:
+            raise LtsftError(
+                f"`sparse.monitor` is expected to be a metric of the validation, but "
+                f"{self._asked_for!r} never appears without one; give validation data or leave it "
+                "out."
+            )
+
+    def value(self, trainer: Trainer, pl_module: LightningModule) -> float:
+        """The metric as logged last, the mean over ranks, so that all agree on the best weights.
+
+        Raises:
+            LtsftError: If it was not logged.
+        """
+        metrics = trainer.callback_metrics
+        if self.name not in metrics:
+            raise LtsftError(
+                f"`sparse.monitor` is expected to be a metric that the validation logs, but "
+                f"{self.name!r} is none of {', '.join(sorted(metrics)) or 'none at all'}."
+            )
+        value = metrics[self.name].detach().to(pl_module.device).clone()
+        return float(trainer.strategy.reduce(value, reduce_op="mean"))

@@ -1,0 +1,82 @@
+"""What a fit's settings mean for the module at hand."""
+
+from collections.abc import Callable
+
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from ltsft.errors import LtsftError
+from ltsft.sparse import Budget, Rewinding, Scope, ScopeRules, Selection
+
+
+def resolve_scope(rules: ScopeRules | None, pl_module: LightningModule, root: nn.Module) -> Scope:
+    """Sort the parameters of `root` by the rules that were given, or the module's own.
+
+    Raises:
+        LtsftError: If a rule matches nothing, or something outside `root` trains.
+    """
+    rules = rules or getattr(pl_module, "scope_rules", ScopeRules)()
+    scope = rules.resolve(root)
+    inside = {id(parameter) for parameter in root.parameters()}
+    for name, parameter in pl_module.named_parameters():
+        if parameter.requires_grad and id(parameter) not in inside:
+            raise LtsftError(
+                f"`sft_root` is expected to hold all parameters that train, but `{name}` is "
+                "outside; move it inside or set its `requires_grad` to False."
+            )
+    return scope
+
+
+def resolve_budget(
+    budget: Budget | None, selection: Selection, root: nn.Module, scope: Scope
+) -> int:
+    """Compute K for the module; 0 where the selection itself implies it.
+
+    Raises:
+        LtsftError: If a budget is missing, or given to a selection that has none.
+    """
+    parameters = dict(root.named_parameters())
+    num_maskable = sum(parameters[name].numel() for name in scope.maskable)
+    if not selection.needs_budget:
+        if budget is not None:
+            raise LtsftError(
+                "`sparse.budget` is expected to be left out with "
+                f"`{type(selection).__name__}`, which implies the number of entries."
+            )
+        return 0
+    if budget is None:
+        raise LtsftError(
+            "`sparse.budget` is expected to be given, but is missing; set one of "
+            "`sparse.budget.num_params`, `.density` and `.reduction_factor`."
+        )
+    return budget.resolve(root, num_maskable)
+
+
+def freeze(root: nn.Module, scope: Scope) -> Callable[[], None]:
+    """Stop gradients of frozen parameters, for the whole fit: DDP must not see it change.
+
+    Returns:
+        Undoes it.
+    """
+    stopped = [p for name, p in root.named_parameters() if name in scope.frozen and p.requires_grad]
+    for parameter in stopped:
+        parameter.requires_grad_(False)
+
+    def undo() -> None:
+        for parameter in stopped:
+            parameter.requires_grad_(True)
+
+    return undo
+
+
+def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:
+    """Refuse a rewinding that needs a dense phase where there is none.
+
+    Raises:
+        LtsftError: If so.
+    """
+    if rewinding.uses_dense_phase and not selection.needs_dense_phase:
+        raise LtsftError(
+            f"`sparse.rewinding` is expected to be left out with `{type(selection).__name__}`, "
+            f"which has no dense phase, but got `{type(rewinding).__name__}`."
+        )
