@@ -1,7 +1,8 @@
 """What a study says."""
 
+import re
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
@@ -9,6 +10,9 @@ from ltsft.errors import LtsftError
 Where = str | Source | dict[str, str | Source]
 """Data of several languages: language code -> source, or one source for all, with ``{language}``
 in its path standing for the code."""
+
+
+_RESERVED = ("base", "languages", "task", "test", "table", "stages", "logs")
 
 
 @dataclass
@@ -24,11 +28,31 @@ class Fit:
     options: dict[str, Any] = field(default_factory=dict)
 
     def arguments(self) -> list[str]:
-        """The part of a command line that says this."""
+        """The part of a command line that says this; what comes later in it wins."""
         from ltsft.study.plan import option
 
         args = [part for config in self.configs for part in ("--config", config)]
         return args + [part for key, value in self.options.items() for part in option(key, value)]
+
+
+@dataclass
+class System:
+    """One way of training in a comparison: what differs from the study's own fits.
+
+    Args:
+        language_fit: Configs and options of language fits, after those of the study.
+        task_fit: Configs and options of task fits, after those of the study.
+        languages_of: Another system whose language fine-tunings are taken, instead of training its
+            own: for systems that differ in the task alone.
+        over_source: Train the task over the source's language fine-tuning; ``False`` is an
+            ablation. (A task-only system in the sense of Ansell et al., 2022, is no system of its
+            own: it is the same task part, tested alone.)
+    """
+
+    language_fit: Fit = field(default_factory=Fit)
+    task_fit: Fit = field(default_factory=Fit)
+    languages_of: str | None = None
+    over_source: bool = True
 
 
 @dataclass
@@ -83,11 +107,16 @@ class Study:
         test: Labelled test data of the targets.
         language_fit: How language SFTs are trained.
         task_fit: How the task SFT is trained.
+        systems: Systems to compare, by name; without any there is one, the study's own fits.
         base_model: Pretrained model, a folder or a name on the hub; or leave it to `pretrain`.
         pretrain: Settings of a tiny base model that the study pretrains itself.
         output: Folder of all results; by default ``runs/`` and the name of the config file.
         few_shot: Allow labelled data of targets in `train` and `validation`.
         seed: Seed of everything random, and of the family of built-in languages.
+        seeds: Several seeds, each of a run of its own; the table shows mean and standard deviation.
+            Without any, `seed` alone.
+        vary: What each of `seeds` is a seed of: ``all``, or the fits of the ``task`` alone, over
+            the same base model and language fine-tunings.
         jobs: Processes at a time; the languages are divided over them. Each has its own copy of the
             model in memory, on the GPU if there is one.
     """
@@ -100,11 +129,14 @@ class Study:
     test: Where
     language_fit: Fit
     task_fit: Fit
+    systems: dict[str, System] = field(default_factory=dict)
     base_model: str | None = None
     pretrain: Pretraining | None = None
     output: str | None = None
     few_shot: bool = False
     seed: int = 0
+    seeds: list[int] = field(default_factory=list)
+    vary: Literal["all", "task"] = "all"
     jobs: int = 1
 
     def __post_init__(self) -> None:
@@ -120,12 +152,23 @@ class Study:
                 "`targets` is expected to list different languages, at least one, without the "
                 f"source {self.source}, but got {', '.join(self.targets) or 'none'}."
             )
+        self._check_comparison()
         self._check_discipline()
 
     @property
     def languages(self) -> list[str]:
         """Source and targets."""
         return [self.source, *self.targets]
+
+    @property
+    def all_systems(self) -> dict[str, System]:
+        """Systems by name; a study without any has one, whose name is empty."""
+        return self.systems or {"": System()}
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """One seed or several."""
+        return self.seeds or [self.seed]
 
     def texts(self) -> dict[str, Source]:
         """Raw text by language."""
@@ -163,10 +206,32 @@ class Study:
             for language, source in found.items()
         }
 
+    def _check_comparison(self) -> None:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise LtsftError(
+                f"`seeds` is expected to list different numbers, but got {self.seeds}."
+            )
+        for name, system in self.systems.items():
+            if not re.fullmatch(r"[\w.+-]+", name) or name in _RESERVED:
+                raise LtsftError(
+                    "`systems` is expected to have names of letters, digits and . + - _, other "
+                    f"than {', '.join(_RESERVED)}, but got {name!r}; folders are called so."
+                )
+            other = self.systems.get(system.languages_of or name)
+            if other is None or (system.languages_of and other.languages_of):
+                raise LtsftError(
+                    f"`systems.{name}.languages_of` is expected to be a system that trains its own "
+                    f"languages, but got {system.languages_of!r}."
+                )
+
     def _check_discipline(self) -> None:
         """Refuse whatever would make the transfer less than zero-shot."""
-        for fit in ("language_fit", "task_fit"):
-            for key in getattr(self, fit).options:
+        fits = {fit: getattr(self, fit) for fit in ("language_fit", "task_fit")}
+        for name, system in self.systems.items():
+            fits[f"systems.{name}.language_fit"] = system.language_fit
+            fits[f"systems.{name}.task_fit"] = system.task_fit
+        for fit, said in fits.items():
+            for key in said.options:
                 for role in ("text", "train", "validation", "test"):
                     if key in (f"data.{role}", f"data.init_args.{role}"):
                         raise LtsftError(

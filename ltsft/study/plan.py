@@ -3,15 +3,18 @@
 import hashlib
 import json
 import shlex
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ltsft.data.source import Source
-from ltsft.study.config import Fit, Study
+from ltsft.study.config import Study, System
 
 STAMP = "run.json"
 """In a run's folder, once it has ended well: what was run."""
+
+SFT = "sft/sft.safetensors"
+"""Where a fit leaves its result."""
 
 CONDITIONS = ("alone", "source", "wrong", "target")
 """Whose language SFT is under the task SFT in a test: nobody's, the source's, the next target's,
@@ -69,82 +72,148 @@ def make_plan(study: Study, output: str) -> list[Run]:
         study: What to do.
         output: Folder of all results.
     """
-    runs: list[Run] = []
-    seed = ["--seed_everything", str(study.seed), *option("data.init_args.seed", study.seed)]
+    plan = _Plan(output)
+    cases: list[dict[str, Any]] = []
+    for seed in study.all_seeds:
+        # Seeds of everything make studies of their own; those of the task share all before it.
+        own = replace(study, seed=seed) if study.vary == "all" else study
+        where = [f"seed-{seed}"] if len(study.all_seeds) > 1 and study.vary == "all" else []
+        base_model, base = plan.base(own, where)
+        for name, system in study.all_systems.items():
+            folders = [*([name] if name else []), *where]
+            languages = plan.languages(
+                own, system, study.all_systems, name, where, base_model, base
+            )
+            again = [f"seed-{seed}"] if len(study.all_seeds) > 1 and study.vary == "task" else []
+            where_task = [*folders, *again]
+            case = plan.task(own, system, seed, where_task, languages, base_model, base)
+            fits = [run.folder for run in languages.values()]
+            cases.append({"system": name, "seed": seed, "languages": fits, **case})
+    command = ["python", "-m", "ltsft.study.table", output, "--source", study.source]
+    command += ["--targets", *study.targets, *option("cases", cases)]
+    needs = [run.key for run in plan.runs if run.stage == "test"]
+    return [*plan.runs, Run("table", "table", command, f"{output}/table", "table.md", needs)]
 
-    def add(stage: str, name: str, command: list[str], *needs: Run, result: str) -> Run:
-        folder = f"{output}/{stage}/{name}" if name else f"{output}/{stage}"
-        run = Run(stage, name or stage, command, folder, result, [need.key for need in needs])
-        runs.append(run)
-        return run
 
-    base_model, base = study.base_model, []
-    if study.pretrain is not None:
-        base_model = f"{output}/base"
-        command = ["python", "-m", "ltsft.study.pretrain", "--output", base_model]
+class _Plan:
+    """Runs as they are added; what is in a folder is planned once."""
+
+    def __init__(self, output: str) -> None:
+        self.output = output
+        self._runs: dict[str, Run] = {}
+
+    @property
+    def runs(self) -> list[Run]:
+        return list(self._runs.values())
+
+    def add(
+        self, stage: str, where: list[str], command: list[str], *needs: Run, result: str
+    ) -> Run:
+        """Add a command that writes to `where` below the output folder; or find it there."""
+        folder = "/".join([self.output, *where])
+        if folder not in self._runs:
+            name = "-".join(part for part in where if part != stage) or stage
+            keys = [need.key for need in needs]
+            self._runs[folder] = Run(stage, name, command, folder, result, keys)
+        return self._runs[folder]
+
+    def base(self, study: Study, where: list[str]) -> tuple[str, list[Run]]:
+        """The base model, and the run that makes it if there is one."""
+        if study.pretrain is None:
+            return str(study.base_model), []
+        folder = "/".join([self.output, *where, "base"])
+        command = ["python", "-m", "ltsft.study.pretrain", "--output", folder]
         command += [
             part for key, value in asdict(study.pretrain).items() for part in option(key, value)
         ]
         command += ["--seed", str(study.seed)]
-        base = [Run("pretrain", "base", command, base_model, "model.safetensors")]
-        runs += base
-    model = option("model.init_args.base_model", base_model)
+        run = self.add("pretrain", [*where, "base"], command, result="model.safetensors")
+        return folder, [run]
 
-    def fit(stage: str, name: str, how: Fit, options: list[str], *needs: Run) -> Run:
-        folder = f"{output}/{stage}/{name}" if name else f"{output}/{stage}"
-        command = ["ltsft", "fit", *how.arguments(), *model, *options, *seed]
-        command += ["--trainer.default_root_dir", folder]
-        return add(stage, name, command, *base, *needs, result="sft/sft.safetensors")
+    def languages(
+        self,
+        study: Study,
+        system: System,
+        systems: dict[str, System],
+        name: str,
+        where: list[str],
+        base_model: str,
+        base: list[Run],
+    ) -> dict[str, Run]:
+        """Fits of all language SFTs of a system, or of the one that it takes them from."""
+        owner = system.languages_of or name
+        folders = [*([owner] if owner else []), *where]
+        arguments = [*study.language_fit.arguments(), *systems[owner].language_fit.arguments()]
+        runs = {}
+        for language, text in study.texts().items():
+            here = [*folders, "languages", language]
+            command = [
+                "ltsft",
+                "fit",
+                *arguments,
+                *option("model.init_args.base_model", base_model),
+            ]
+            command += option("data.init_args.language", language)
+            command += option("data.init_args.text", _said(text))
+            command += _seeded(study.seed, "/".join([self.output, *here]))
+            runs[language] = self.add("languages", here, command, *base, result=SFT)
+        return runs
 
-    languages = {
-        language: fit(
-            "languages",
-            language,
-            study.language_fit,
-            [
-                *option("data.init_args.language", language),
-                *option("data.init_args.text", _said(text)),
-            ],
-        )
-        for language, text in study.texts().items()
-    }
-    sft = {language: f"{run.folder}/sft" for language, run in languages.items()}
+    def task(
+        self,
+        study: Study,
+        system: System,
+        seed: int,
+        where: list[str],
+        languages: dict[str, Run],
+        base_model: str,
+        base: list[Run],
+    ) -> dict[str, Any]:
+        """Fit of the task SFT and its tests; returns their folders, the tests' by condition."""
+        sft = {language: f"{run.folder}/sft" for language, run in languages.items()}
+        data = {
+            role: {language: _said(source) for language, source in study.labelled(role).items()}
+            for role in ("train", "validation", "test")
+        }
+        arguments = [*study.task_fit.arguments(), *system.task_fit.arguments()]
+        arguments += option("model.init_args.base_model", base_model)
+        command = ["ltsft", "fit", *arguments]
+        needs = [*base]
+        if system.over_source:
+            command += option("model.init_args.base_sfts", [sft[study.source]])
+            needs.append(languages[study.source])
+        command += option("data.init_args.train", data["train"])
+        command += option("data.init_args.validation", data["validation"])
+        here = [*where, "task"]
+        command += _seeded(seed, "/".join([self.output, *here]))
+        task = self.add("task", here, command, *needs, result=SFT)
+        tests = {}
+        for condition in CONDITIONS:
+            under = languages_under(condition, study.source, study.targets)
+            if under is None:
+                continue
+            here = [*where, "test", condition]
+            command = ["ltsft", "test", *arguments]
+            command += option("model.init_args.base_sfts", [f"{task.folder}/sft"])
+            command += option("data.init_args.test", data["test"])
+            if under:
+                placed = {target: sft[under[target]] for target in under}
+                command += option("languages.sfts", placed)
+            folder = "/".join([self.output, *here])
+            command += _seeded(seed, folder)
+            needs = [languages[language] for language in dict.fromkeys(under.values())]
+            self.add("test", here, command, *base, task, *needs, result="scores.json")
+            tests[condition] = folder
+        return {"task": task.folder, "tests": tests}
 
-    data = {
-        role: {language: _said(source) for language, source in study.labelled(role).items()}
-        for role in ("train", "validation", "test")
-    }
-    task = fit(
-        "task",
-        "",
-        study.task_fit,
-        [
-            *option("model.init_args.base_sfts", [sft[study.source]]),
-            *option("data.init_args.train", data["train"]),
-            *option("data.init_args.validation", data["validation"]),
-        ],
-        languages[study.source],
-    )
-    tests = []
-    for condition in CONDITIONS:
-        under = languages_under(condition, study.source, study.targets)
-        if under is None:
-            continue
-        folder = f"{output}/test/{condition}"
-        command = ["ltsft", "test", *study.task_fit.arguments(), *model]
-        command += option("model.init_args.base_sfts", [f"{task.folder}/sft"])
-        command += option("data.init_args.test", data["test"])
-        if under:
-            command += option("languages.sfts", {target: sft[under[target]] for target in under})
-        command += [*seed, "--trainer.default_root_dir", folder]
-        needs = [languages[language] for language in dict.fromkeys(under.values())]
-        tests.append(add("test", condition, command, *base, task, *needs, result="scores.json"))
-    command = ["python", "-m", "ltsft.study.table", output, "--source", study.source]
-    command += ["--targets", *study.targets]
-    runs.append(
-        Run("table", "table", command, f"{output}/table", "table.md", [t.key for t in tests])
-    )
-    return runs
+
+def _seeded(seed: int, folder: str) -> list[str]:
+    """The end of each command line: seeds, and where everything goes."""
+    return [
+        *("--seed_everything", str(seed)),
+        *option("data.init_args.seed", seed),
+        *("--trainer.default_root_dir", folder),
+    ]
 
 
 def languages_under(condition: str, source: str, targets: list[str]) -> dict[str, str] | None:

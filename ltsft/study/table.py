@@ -1,16 +1,19 @@
-"""Scores side by side: target × whose language SFT was in place."""
+"""Scores side by side: target × whose language SFT was in place, for one system or several."""
 
 import argparse
 import csv
 import io
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from ltsft.commands.files import table, write_atomically
 from ltsft.errors import LtsftError
-from ltsft.study.plan import CONDITIONS, languages_under
+from ltsft.study.cost import Cost, cost_of
+from ltsft.study.plan import languages_under
 
 
 def main(args: list[str]) -> int:
@@ -19,85 +22,202 @@ def main(args: list[str]) -> int:
     parser.add_argument("output", help="folder of the study")
     parser.add_argument("--source", required=True, help="language code of the source")
     parser.add_argument("--targets", required=True, nargs="+", help="language codes of the targets")
+    parser.add_argument(
+        "--cases",
+        required=True,
+        type=json.loads,
+        help="JSON: list of system, seed, and folders of the tests by condition",
+    )
     options = parser.parse_args(args)
-    folder = Path(options.output)
-    scores = {
-        condition: json.loads(path.read_text(encoding="utf-8"))
-        for condition in CONDITIONS
-        if (path := folder / "test" / condition / "scores.json").is_file()
-    }
-    result = collect(scores, options.source, options.targets)
-    write_atomically(folder / "table" / "table.json", json.dumps(result, indent=2) + "\n")
-    write_atomically(folder / "table" / "table.csv", as_csv(result))
-    write_atomically(folder / "table" / "table.md", as_markdown(result) + "\n")
+    result = collect(options.cases, options.source, options.targets)
+    folder = Path(options.output) / "table"
+    write_atomically(folder / "table.json", json.dumps(result.to_json(), indent=2) + "\n")
+    write_atomically(folder / "table.csv", as_csv(result))
+    write_atomically(folder / "table.md", as_markdown(result) + "\n")
     return 0
 
 
-def collect(scores: dict[str, dict[str, float]], source: str, targets: list[str]) -> dict[str, Any]:
-    """Gather the main score of each target under each condition.
+@dataclass(frozen=True)
+class Results:
+    """Scores of a study.
 
     Args:
-        scores: Condition -> what ``ltsft test`` wrote, ``test_<metric>/<language>`` -> score.
+        metric: What was scored, ``test_<metric>``.
         source: Language code of the source.
         targets: Language codes of the targets.
+        scores: (system, seed, condition, target) -> score in percent.
+        costs: (system, seed) -> what training took.
+    """
 
-    Returns:
-        `metric`, the first one logged that is no loss; `source`; `rows`, one per target, and
-        `mean`, each condition -> score in percent; `wrong`, target -> the language that was wrong.
+    metric: str
+    source: str
+    targets: list[str]
+    scores: dict[tuple[str, int, str, str], float]
+    costs: dict[tuple[str, int], Cost]
+
+    @property
+    def systems(self) -> list[str]:
+        """Names of the systems, in order."""
+        return list(dict.fromkeys(system for system, _, _, _ in self.scores))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in order."""
+        return list(dict.fromkeys(seed for _, seed, _, _ in self.scores))
+
+    @property
+    def conditions(self) -> list[str]:
+        """Whose language SFT was in place, in order."""
+        return list(dict.fromkeys(condition for _, _, condition, _ in self.scores))
+
+    def over_seeds(self, system: str, condition: str, target: str | None = None) -> list[float]:
+        """Scores of each seed, for a target or the mean over all."""
+        targets = [target] if target else self.targets
+        return [
+            mean(self.scores[system, seed, condition, name] for name in targets)
+            for seed in self.seeds
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as primitives."""
+        names = ("system", "seed", "condition", "target", "score")
+        return {
+            "metric": self.metric,
+            "source": self.source,
+            "wrong": languages_under("wrong", self.source, self.targets),
+            "scores": [
+                dict(zip(names, (*key, score), strict=True)) for key, score in self.scores.items()
+            ],
+            "costs": [
+                {"system": system, "seed": seed} | cost._asdict()
+                for (system, seed), cost in self.costs.items()
+            ],
+        }
+
+
+def collect(cases: list[dict[str, Any]], source: str, targets: list[str]) -> Results:
+    """Gather the main score of each target in each test.
+
+    Args:
+        cases: `system`, `seed`, and `tests`: condition -> folder with the ``scores.json`` that
+            ``ltsft test`` wrote; `languages` and `task`: folders of the fits.
+        source: Language code of the source.
+        targets: Language codes of the targets.
 
     Raises:
         LtsftError: If a score is missing.
     """
-    metric = _main_metric(scores)
-    rows = {}
-    for target in targets:
-        key = f"{metric}/{target}"
-        if missing := [condition for condition in scores if key not in scores[condition]]:
-            raise LtsftError(
-                f"the tests are expected to have scored `{key}` each, but {missing[0]!r} has not."
-            )
-        rows[target] = {condition: 100 * scores[condition][key] for condition in scores}
-    return {
-        "metric": metric,
-        "source": source,
-        "rows": rows,
-        "mean": {c: sum(row[c] for row in rows.values()) / len(rows) for c in scores},
-        "wrong": languages_under("wrong", source, targets),
-    }
+    metric, scores, costs = None, {}, {}
+    for case in cases:
+        for condition, folder in case["tests"].items():
+            path = Path(folder, "scores.json")
+            logged = json.loads(path.read_text(encoding="utf-8"))
+            metric = metric or _main_metric(logged)
+            for target in targets:
+                if f"{metric}/{target}" not in logged:
+                    raise LtsftError(
+                        f"the tests are expected to have scored `{metric}/{target}` each, but "
+                        f"{path} has not."
+                    )
+                score = 100 * logged[f"{metric}/{target}"]
+                scores[case["system"], case["seed"], condition, target] = score
+        costs[case["system"], case["seed"]] = cost_of(case["languages"], case["task"])
+    return Results(str(metric), source, targets, scores, costs)
 
 
-def as_markdown(result: dict[str, Any]) -> str:
+def as_markdown(result: Results) -> str:
     """The table as Markdown, with a line below that says what is what."""
-    conditions = list(result["mean"])
+    note = f"{result.metric.removeprefix('test_')} in percent"
+    if len(result.seeds) > 1:
+        note += f"; mean ± standard deviation over {len(result.seeds)} seeds"
+    if wrong := languages_under("wrong", result.source, result.targets):
+        note += "; wrong: " + ", ".join(f"{w} for {t}" for t, w in wrong.items())
+    if len(result.systems) == 1:
+        return f"{_targets_by_condition(result)}\n\n{note}"
+    return f"{_systems_by_target(result)}\n\n{note}\n\n{_costs(result)}\n\n{_COST_NOTE}"
+
+
+def _targets_by_condition(result: Results) -> str:
+    """A row per target, a column per language SFT in place."""
+    (system,) = result.systems
+    rows = [
+        [name, *(_cell(result.over_seeds(system, c, target)) for c in result.conditions)]
+        for name, target in [*((t, t) for t in result.targets), ("mean", None)]
+    ]
     names = {
         "alone": "task SFT alone",
-        "source": f"+ {result['source']}",
+        "source": f"+ {result.source}",
         "wrong": "+ wrong",
         "target": "+ target's",
     }
-    rows = [
-        [name, *(f"{row[condition]:.1f}" for condition in conditions)]
-        for name, row in [*result["rows"].items(), ("mean", result["mean"])]
-    ]
-    note = f"{result['metric'].removeprefix('test_')} in percent"
-    if result["wrong"]:
-        note += "; wrong: " + ", ".join(f"{w} for {t}" for t, w in result["wrong"].items())
-    header = ["target", *(names[condition] for condition in conditions)]
-    return f"{table(header, rows)}\n\n{note}"
+    return table(["target", *(names[c] for c in result.conditions)], rows)
 
 
-def as_csv(result: dict[str, Any]) -> str:
-    """The table as CSV, one row per target, full precision."""
+def _systems_by_target(result: Results) -> str:
+    """A row per system with the target's language part and without any, a column per target."""
+    rows = []
+    for condition, suffix in (("target", ""), ("alone", ", task only")):
+        for system in result.systems:
+            scores = [
+                _cell(result.over_seeds(system, condition, target))
+                for target in [*result.targets, None]
+            ]
+            rows.append([system + suffix, *scores])
+    return table(["system", *result.targets, "mean"], rows)
+
+
+_COST_NOTE = (
+    "entries: selected ones of a language and of a task; whole: trained and kept besides (heads, "
+    "adapters); steps: optimizer steps of both phases; min: of all language fits, of the task fit"
+)
+
+
+def _costs(result: Results) -> str:
+    rows = []
+    for system in result.systems:
+        costs = [result.costs[system, seed] for seed in result.seeds]
+        minutes = [
+            f"{mean(seconds) / 60:.1f}"
+            for seconds in (
+                [cost.languages_seconds for cost in costs],
+                [cost.task_seconds for cost in costs],
+            )
+        ]
+        first = costs[0]
+        rows.append(
+            [
+                system,
+                f"{first.language_entries:,} / {first.task_entries:,}",
+                f"{first.language_whole:,} / {first.task_whole:,}",
+                f"{first.language_steps:,} / {first.task_steps:,}",
+                " / ".join(minutes),
+            ]
+        )
+    return table(["system: language / task", "entries", "whole", "steps", "min"], rows)
+
+
+def as_csv(result: Results) -> str:
+    """All scores as CSV, one row each, full precision."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["target", *result["mean"]])
-    for target, row in result["rows"].items():
-        writer.writerow([target, *row.values()])
+    writer.writerow(["system", "seed", "condition", "target", "score"])
+    writer.writerows([*key, score] for key, score in result.scores.items())
     return text.getvalue()
 
 
-def _main_metric(scores: dict[str, dict[str, float]]) -> str:
-    for key in next(iter(scores.values()), {}):
+def _cell(scores: list[float]) -> str:
+    """A score, or mean ± standard deviation (n - 1) of several.
+
+    Example:
+        >>> _cell([50.0]), _cell([50.0, 52.0])
+        ('50.0', '51.0 ± 1.4')
+    """
+    spread = f" ± {stdev(scores):.1f}" if len(scores) > 1 else ""
+    return f"{mean(scores):.1f}{spread}"
+
+
+def _main_metric(logged: dict[str, float]) -> str:
+    for key in logged:
         metric = key.partition("/")[0]
         if "/" in key and not metric.endswith("_loss"):
             return metric

@@ -56,11 +56,11 @@ def run_workflow(plan: list[Run], output: Path, *, jobs: int = 1, executor: str 
 
 
 def _divide(plan: list[Run], jobs: int) -> dict[str, list[Run]]:
-    """Runs by job; the source's and the targets' language SFTs over several, if allowed."""
+    """Runs by job; the fits and tests of a stage over several, if allowed."""
     stages: dict[str, list[Run]] = {}
     for stage in STAGES:
         runs = [run for run in plan if run.stage == stage]
-        parts = min(jobs, len(runs)) if stage == "languages" else 1
+        parts = min(jobs, len(runs)) or 1
         for part in range(parts):
             if runs[part::parts]:
                 name = f"{stage}-{part + 1}" if parts > 1 else stage
