@@ -1,10 +1,11 @@
 """Masked language modelling, which makes language fine-tunings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 from transformers import AutoModelForMaskedLM
@@ -90,9 +91,34 @@ class MaskedLM(Task):
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Sum of the losses of the masked tokens, and how many they are."""
-        logits, labels = self(batch), batch["labels"]
-        masked = labels != NOT_SCORED
+        masked = batch["labels"] != NOT_SCORED
+        with _only_at(masked, self.model.base_model):
+            logits = self(batch).squeeze(0)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return (
-            cross_entropy(logits[masked].float(), labels[masked], reduction="sum"),
+            cross_entropy(logits, batch["labels"][masked], reduction="sum"),
             torch.sum(masked),
         )
+
+
+@contextmanager
+def _only_at(chosen: Tensor, encoder: nn.Module) -> Iterator[None]:
+    """Let whatever lies on top of an encoder see the chosen tokens only, as one sequence.
+
+    Heads treat each token by itself, and scoring a vocabulary costs as much as the whole encoder;
+    15% of the tokens are masked, the others need no scores.
+
+    Args:
+        chosen: Which tokens, [B, T]; M of them.
+        encoder: Returns states [B, T, H] first; heads will see [1, M, H].
+    """
+
+    def choose(module: nn.Module, inputs: Any, output: Any) -> Any:
+        output["last_hidden_state"] = output["last_hidden_state"][chosen].unsqueeze(0)
+        return output
+
+    handle = encoder.register_forward_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -12,7 +12,7 @@ from ltsft.metrics import SpanF1
 from ltsft.tasks import MaskedLM, Tagger
 from tests.callbacks.plain import loader_of, trainer
 from tests.tasks.test_encoders import LABELS, language_batches, tagging_batches
-from tests.tiny import save_base
+from tests.tiny import CONFIGS, save_base
 
 
 @pytest.fixture
@@ -85,3 +85,27 @@ def test_span_f1_is_seqevals(strict):
         spell = [[[names[i] for i in row] for row in rows.tolist()] for rows in (gold, guess)]
         expected = f1_score(*spell, **settings)
         assert ranks[0].compute().item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_scoring_masked_tokens_only_changes_nothing(tmp_path, kind):
+    """Loss and gradients are those of all tokens' logits; float64, other orders of sums: 1e-12."""
+    base = save_base(tmp_path / kind, kind)
+    (batch,) = list(language_batches(1))
+    gradients = []
+    for whole in (False, True):
+        task = MaskedLM(base_model=base).double().eval()
+        if whole:
+            logits = task.model(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).logits
+            loss = cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=-100)
+        else:
+            loss = task.training_loss(batch)
+        loss.backward()
+        gradients.append(
+            {n: p.grad for n, p in task.model.named_parameters() if p.grad is not None}
+        )
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=0, atol=1e-12, msg=name)
