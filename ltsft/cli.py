@@ -39,6 +39,7 @@ COMMANDS = {
     "compose": Command("compose", "Add SFTs to their base: a plain Hugging Face checkpoint."),
     "inspect": Command("inspect", "Show what an SFT is, on what base, and its size per tensor."),
     "overlap": Command("overlap", "Compare which entries SFTs select, pair by pair."),
+    "compare": Command("compare", "Score predictions, with intervals and a paired test."),
     "study": Command("study", "Run Algorithm 1 from a base model to a table of transfer scores."),
 }
 

@@ -1,0 +1,139 @@
+"""``ltsft compare``: predictions against gold annotation, with intervals and a paired test."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ltsft.commands.complaints import PlainParser
+from ltsft.commands.files import table
+from ltsft.data.conllu import read_conllu
+from ltsft.data.iob2 import read_iob2
+from ltsft.errors import LtsftError
+from ltsft.metrics.bootstrap import Score, bootstrap, compare, f1, ratio
+
+Rows = list[tuple[list[str], list[Any]]]
+"""Words and annotation of each sentence."""
+
+
+class Measure(NamedTuple):
+    """A score that can be resampled.
+
+    Args:
+        read: Reads a file.
+        count: What one example adds to the sums, from gold and predicted annotation.
+        score: From sums to the score.
+    """
+
+    read: Callable[[Path], Rows]
+    count: Callable[[list[Any], list[Any]], list[int]]
+    score: Score
+
+
+def main(name: str, args: list[str]) -> None:
+    """Run the command."""
+    parser = PlainParser(
+        "ltsft compare",
+        description="Score files that `ltsft predict` wrote against gold files, with 95% bootstrap "
+        "intervals over sentences; every further prediction is compared with the first one by a "
+        "paired bootstrap test.",
+    )
+    parser.add_argument("gold", help="file with the gold annotation")
+    parser.add_argument("predictions", nargs="+", help="one file per system")
+    parser.add_argument("--metric", required=True, choices=MEASURES, help="what is scored")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the resamples; default: 0")
+    parser.add_argument("--json", action="store_true", help="print one JSON list instead")
+    options = parser.parse_args(args)
+    measure = MEASURES[options.metric]
+    gold = measure.read(Path(options.gold))
+    counts = {
+        path: _counts(measure, options.gold, gold, path, measure.read(Path(path)))
+        for path in options.predictions
+    }
+    first = counts[options.predictions[0]]
+    said = []
+    for path, own in counts.items():
+        row = {"predictions": path, **bootstrap(own, measure.score, options.seed)._asdict()}
+        if own is not first:
+            difference, p_value = compare(first, own, measure.score, options.seed)
+            row |= {"difference": difference._asdict(), "p_value": p_value}
+        said.append(row)
+    print(json.dumps(said, indent=2) if options.json else _as_text(options.metric, said))
+
+
+def _as_text(metric: str, said: list[dict[str, Any]]) -> str:
+    rows = []
+    for row in said:
+        difference, p_value = "", ""
+        if "difference" in row:
+            low, high = row["difference"]["low"], row["difference"]["high"]
+            difference = (
+                f"{100 * row['difference']['value']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+            )
+            p_value = f"{row['p_value']:.4f}"
+        interval = f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        score = f"{100 * row['value']:.1f}"
+        rows.append([row["predictions"], score, interval, difference, p_value])
+    return table(["predictions", metric, "95%", "difference to the first", "p"], rows)
+
+
+def _counts(measure: Measure, gold_path: str, gold: Rows, path: str, predicted: Rows) -> Tensor:
+    """What each example adds to the sums, [N, C].
+
+    Raises:
+        LtsftError: If the two files are not of the same sentences.
+    """
+    for number, (mine, theirs) in enumerate(zip(gold, predicted, strict=False), start=1):
+        if mine[0] != theirs[0]:
+            raise LtsftError(
+                f"{path} is expected to have the words of {gold_path}, but sentence {number} "
+                f"differs: {' '.join(theirs[0])[:60]!r}; predict for the same file."
+            )
+    if len(gold) != len(predicted):
+        raise LtsftError(
+            f"{path} is expected to have the {len(gold)} sentences of {gold_path}, but has "
+            f"{len(predicted)}; predict for the same file, with the same `limit`."
+        )
+    return torch.tensor(
+        [
+            measure.count(right, guessed)
+            for (_, right), (_, guessed) in zip(gold, predicted, strict=True)
+        ]
+    )
+
+
+def _conllu(path: Path, *, trees: bool) -> Rows:
+    """Parts of speech, or heads with relations."""
+    return [
+        (s.words, list(zip(s.heads, s.relations, strict=True)) if trees else s.upos)
+        for s in read_conllu(path, trees=trees)
+    ]
+
+
+def _num_equal(gold: list[Any], predicted: list[Any]) -> list[int]:
+    return [sum(g == p for g, p in zip(gold, predicted, strict=True)), len(gold)]
+
+
+def _num_entities(gold: list[str], predicted: list[str]) -> list[int]:
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    of_gold, of_predicted = set(get_entities(gold)), set(get_entities(predicted))
+    return [len(of_gold & of_predicted), len(of_predicted), len(of_gold)]
+
+
+MEASURES = {
+    "upos": Measure(lambda path: _conllu(path, trees=False), _num_equal, ratio),
+    "uas": Measure(
+        lambda path: _conllu(path, trees=True),
+        lambda gold, predicted: _num_equal([h for h, _ in gold], [h for h, _ in predicted]),
+        ratio,
+    ),
+    "las": Measure(lambda path: _conllu(path, trees=True), _num_equal, ratio),
+    "span-f1": Measure(
+        lambda path: [(s.words, s.tags) for s in read_iob2(path)], _num_entities, f1
+    ),
+}
+"""What can be scored, by name."""

@@ -1,0 +1,71 @@
+"""``ltsft compare`` on files as ``ltsft predict`` writes them."""
+
+import json
+
+import pytest
+from seqeval.metrics import f1_score
+
+from ltsft.cli import main
+
+
+def conllu(*sentences):
+    """Words as ``form/UPOS/head/relation``."""
+    return "".join(
+        "".join(
+            "\t".join([str(n), form, "_", upos, "_", "_", head, relation, "_", "_"]) + "\n"
+            for n, (form, upos, head, relation) in enumerate(
+                (word.split("/") for word in sentence.split()), start=1
+            )
+        )
+        + "\n"
+        for sentence in sentences
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Gold, a first system with two wrong relations and a wrong tag, and a second that is right."""
+    gold = ["a/NOUN/2/nsubj b/VERB/0/root", "c/X/0/root d/X/1/dep e/X/1/dep"]
+    first = ["a/NOUN/2/obj b/NOUN/0/root", "c/X/0/root d/X/1/dep e/X/2/dep"]
+    for name, sentences in (("gold", gold), ("one", first), ("two", gold)):
+        (tmp_path / f"{name}.conllu").write_text(conllu(*sentences))
+    return [str(tmp_path / f"{name}.conllu") for name in ("gold", "one", "two")]
+
+
+@pytest.mark.parametrize(("metric", "score"), [("upos", 4 / 5), ("uas", 4 / 5), ("las", 3 / 5)])
+def test_scores_and_difference(files, capsys, metric, score):
+    assert main(["compare", *files, "--metric", metric, "--json"]) == 0
+    one, two = json.loads(capsys.readouterr().out)
+    assert one["value"] == pytest.approx(score)
+    assert one["low"] <= one["value"] <= one["high"]
+    assert two["value"] == 1
+    assert two["difference"]["value"] == pytest.approx(1 - score)
+    assert main(["compare", *files, "--metric", metric]) == 0
+    table = capsys.readouterr().out
+    assert f" {100 * score:.1f} |" in table
+    assert f"{100 - 100 * score:+.1f} [" in table
+
+
+def test_entities_as_seqeval_counts_them(tmp_path, capsys):
+    """Stray I- tags too."""
+    gold = [["B-PER", "I-PER", "O"], ["I-LOC", "O", "B-ORG"]]
+    predicted = [["B-PER", "I-PER", "B-LOC"], ["I-LOC", "I-LOC", "B-ORG"]]
+    for name, tags in (("gold", gold), ("one", predicted)):
+        lines = ("".join(f"w{i} {tag}\n" for i, tag in enumerate(row)) + "\n" for row in tags)
+        (tmp_path / name).write_text("".join(lines))
+    paths = [str(tmp_path / "gold"), str(tmp_path / "one")]
+    assert main(["compare", *paths, "--metric", "span-f1", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert one["value"] == pytest.approx(f1_score(gold, predicted))
+
+
+def test_files_of_other_sentences(files, tmp_path, capsys):
+    (tmp_path / "other").write_text(conllu("a/X/0/root"))
+    (tmp_path / "short").write_text(conllu("a/NOUN/2/nsubj b/VERB/0/root"))
+    for name, message in (
+        ("other", "expected to have the words of"),
+        ("short", "expected to have the 2 sentences of"),
+    ):
+        assert main(["compare", files[0], str(tmp_path / name), "--metric", "upos"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
