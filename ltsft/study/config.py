@@ -42,6 +42,8 @@ class System:
     Args:
         language_fit: Configs and options of language fits, after those of the study.
         task_fit: Configs and options of task fits, after those of the study.
+        sources: Source languages of the task, where they are other than the study's one. Of several
+            each batch is of one, over that one's language fine-tuning (§4.4).
         languages_of: Another system whose language fine-tunings are taken, instead of training its
             own: for systems that differ in the task alone.
         over_source: Train the task over the source's language fine-tuning; ``False`` is an
@@ -51,6 +53,7 @@ class System:
 
     language_fit: Fit = field(default_factory=Fit)
     task_fit: Fit = field(default_factory=Fit)
+    sources: list[str] = field(default_factory=list)
     languages_of: str | None = None
     over_source: bool = True
 
@@ -150,15 +153,21 @@ class Study:
         if not self.targets or len(set(self.languages)) < len(self.languages):
             raise LtsftError(
                 "`targets` is expected to list different languages, at least one, without the "
-                f"source {self.source}, but got {', '.join(self.targets) or 'none'}."
+                f"source {', '.join(self.sources)}, but got {', '.join(self.targets) or 'none'}."
             )
         self._check_comparison()
         self._check_discipline()
 
     @property
+    def sources(self) -> list[str]:
+        """All languages that some system is trained on."""
+        more = [source for system in self.systems.values() for source in system.sources]
+        return list(dict.fromkeys([self.source, *more]))
+
+    @property
     def languages(self) -> list[str]:
-        """Source and targets."""
-        return [self.source, *self.targets]
+        """Sources and targets."""
+        return [*self.sources, *self.targets]
 
     @property
     def all_systems(self) -> dict[str, System]:
@@ -179,7 +188,7 @@ class Study:
         where = getattr(self, role)
         if role == "test":
             return self._sources(role, where, self.targets)
-        return self._sources(role, where, list(where) if isinstance(where, dict) else [self.source])
+        return self._sources(role, where, list(where) if isinstance(where, dict) else self.sources)
 
     def _sources(self, role: str, where: Where, languages: list[str]) -> dict[str, Source]:
         if isinstance(where, dict):

@@ -175,13 +175,21 @@ class _Plan:
             role: {language: _said(source) for language, source in study.labelled(role).items()}
             for role in ("train", "validation", "test")
         }
+        sources = system.sources or [study.source]
+        of_others = {source for source in study.sources if source not in sources}
+        for role in ("train", "validation"):
+            data[role] = {c: said for c, said in data[role].items() if c not in of_others}
         arguments = [*study.task_fit.arguments(), *system.task_fit.arguments()]
         arguments += option("model.init_args.base_model", base_model)
         command = ["ltsft", "fit", *arguments]
         needs = [*base]
         if system.over_source:
-            command += option("model.init_args.base_sfts", [sft[study.source]])
-            needs.append(languages[study.source])
+            placed = {source: sft[source] for source in sources}
+            if len(sources) > 1:
+                command += option("languages.sfts", placed)
+            else:
+                command += option("model.init_args.base_sfts", list(placed.values()))
+            needs += [languages[source] for source in sources]
         command += option("data.init_args.train", data["train"])
         command += option("data.init_args.validation", data["validation"])
         here = [*where, "task"]
