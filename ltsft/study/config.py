@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
+
+Condition = Literal["alone", "source", "wrong", "target"]
 
 Where = str | Source | dict[str, str | Source]
 """Data of several languages: language code -> source, or one source for all, with ``{language}``
@@ -114,6 +116,8 @@ class Study:
         base_model: Pretrained model, a folder or a name on the hub; or leave it to `pretrain`.
         pretrain: Settings of a tiny base model that the study pretrains itself.
         output: Folder of all results; by default ``runs/`` and the name of the config file.
+        conditions: Whose language fine-tuning is under the task's in the tests: nobody's (``alone``),
+            the ``source``'s, a ``wrong`` one's, the ``target``'s own.
         few_shot: Allow labelled data of targets in `train` and `validation`.
         seed: Seed of everything random, and of the family of built-in languages.
         seeds: Several seeds, each of a run of its own; the table shows mean and standard deviation.
@@ -136,6 +140,7 @@ class Study:
     base_model: str | None = None
     pretrain: Pretraining | None = None
     output: str | None = None
+    conditions: list[Condition] = field(default_factory=lambda: list(get_args(Condition)))
     few_shot: bool = False
     seed: int = 0
     seeds: list[int] = field(default_factory=list)
@@ -178,6 +183,12 @@ class Study:
     def all_seeds(self) -> list[int]:
         """One seed or several."""
         return self.seeds or [self.seed]
+
+    def languages_for(self, name: str) -> list[str]:
+        """Languages that the fits of a system, and of those that take its languages, need."""
+        sharing = [s for n, s in self.all_systems.items() if (s.languages_of or n) == name]
+        sources = [source for system in sharing for source in system.sources]
+        return list(dict.fromkeys([self.source, *sources, *self.targets]))
 
     def texts(self) -> dict[str, Source]:
         """Raw text by language."""

@@ -16,10 +16,6 @@ STAMP = "run.json"
 SFT = "sft/sft.safetensors"
 """Where a fit leaves its result."""
 
-CONDITIONS = ("alone", "source", "wrong", "target")
-"""Whose language SFT is under the task SFT in a test: nobody's, the source's, the next target's,
-the target's own."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -145,7 +141,8 @@ class _Plan:
         folders = [*([owner] if owner else []), *where]
         arguments = [*study.language_fit.arguments(), *systems[owner].language_fit.arguments()]
         runs = {}
-        for language, text in study.texts().items():
+        texts = study.texts()
+        for language in study.languages_for(owner):
             here = [*folders, "languages", language]
             command = [
                 "ltsft",
@@ -154,7 +151,7 @@ class _Plan:
                 *option("model.init_args.base_model", base_model),
             ]
             command += option("data.init_args.language", language)
-            command += option("data.init_args.text", _said(text))
+            command += option("data.init_args.text", _said(texts[language]))
             command += _seeded(study.seed, "/".join([self.output, *here]))
             runs[language] = self.add("languages", here, command, *base, result=SFT)
         return runs
@@ -196,7 +193,7 @@ class _Plan:
         command += _seeded(seed, "/".join([self.output, *here]))
         task = self.add("task", here, command, *needs, result=SFT)
         tests = {}
-        for condition in CONDITIONS:
+        for condition in study.conditions:
             under = languages_under(condition, study.source, study.targets)
             if under is None:
                 continue
