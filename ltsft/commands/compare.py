@@ -24,12 +24,12 @@ class Measure(NamedTuple):
 
     Args:
         read: Reads a file.
-        count: What one example adds to the sums, from gold and predicted annotation.
+        tally: What one example adds to the sums, from gold and predicted annotation.
         score: From sums to the score.
     """
 
     read: Callable[[Path], Rows]
-    count: Callable[[list[Any], list[Any]], list[int]]
+    tally: Callable[[list[Any], list[Any]], list[int]]
     score: Score
 
 
@@ -99,7 +99,7 @@ def _counts(measure: Measure, gold_path: str, gold: Rows, path: str, predicted: 
         )
     return torch.tensor(
         [
-            measure.count(right, guessed)
+            measure.tally(right, guessed)
             for (_, right), (_, guessed) in zip(gold, predicted, strict=True)
         ]
     )

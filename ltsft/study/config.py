@@ -116,8 +116,8 @@ class Study:
         base_model: Pretrained model, a folder or a name on the hub; or leave it to `pretrain`.
         pretrain: Settings of a tiny base model that the study pretrains itself.
         output: Folder of all results; by default ``runs/`` and the name of the config file.
-        conditions: Whose language fine-tuning is under the task's in the tests: nobody's (``alone``),
-            the ``source``'s, a ``wrong`` one's, the ``target``'s own.
+        conditions: Whose language fine-tuning is under the task's in the tests: nobody's
+            (``alone``), the ``source``'s, a ``wrong`` one's, the ``target``'s own.
         few_shot: Allow labelled data of targets in `train` and `validation`.
         seed: Seed of everything random, and of the family of built-in languages.
         seeds: Several seeds, each of a run of its own; the table shows mean and standard deviation.
