@@ -16,20 +16,34 @@ from ltsft.sparse.overlap import Overlap, overlap
 from ltsft.sparse.ranking import select_largest
 from ltsft.sparse.rewinding import LearningRate, Prune, Rewinding, Sign, ToStart, ToStep
 from ltsft.sparse.scope import Scope, ScopeRules
-from ltsft.sparse.selection import Biases, Candidates, LargestChange, Random, Selection
+from ltsft.sparse.selection import (
+    Biases,
+    Candidates,
+    ChangeTimesMagnitude,
+    FisherInformation,
+    LargestChange,
+    LowRankChange,
+    Quota,
+    Random,
+    Selection,
+)
 
 __all__ = [
     "Applied",
     "Biases",
     "Budget",
     "Candidates",
+    "ChangeTimesMagnitude",
+    "FisherInformation",
     "Freezer",
     "LargestChange",
     "LearningRate",
+    "LowRankChange",
     "Mask",
     "Metadata",
     "Overlap",
     "Prune",
+    "Quota",
     "Random",
     "Rewinding",
     "Scope",

@@ -33,8 +33,8 @@ def select_largest(scores: Scores | Mapping[str, Tensor], num_params: int) -> Ma
 
     Args:
         scores: Tensor name -> scores, any shape, non-negative; all float16/bfloat16/float32, or all
-            float64, or all int32. Either a mapping, or a function that yields the pairs anew each
-            time it is called, always in the same order.
+            float64, or all int32, or all int64. Either a mapping, or a function that yields the
+            pairs anew each time it is called, always in the same order.
         num_params: K, from 0 to the number of all entries.
 
     Returns:
@@ -66,6 +66,26 @@ def select_largest(scores: Scores | Mapping[str, Tensor], num_params: int) -> Ma
             mask[start : start + len(bits)] = selected
         masks[name] = mask.view(score.shape)
     return Mask(masks)
+
+
+def ascending(scores: Tensor) -> Tensor:
+    """Scores that rank the other way round, the smallest first, exactly.
+
+    Any formula such as 1 / (1 + score) would round different scores to one. The integers of the
+    bits are counted down instead; what cannot be ranked becomes negative, and is refused.
+
+    Args:
+        scores: Non-negative floats, any shape.
+
+    Example:
+        >>> select_largest({"a": ascending(torch.tensor([2.0, 0.0, 1e-30]))}, 2)["a"].tolist()
+        [False, True, True]
+    """
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        scores = scores.float()
+    integers = torch.int64 if scores.dtype == torch.float64 else torch.int32
+    bits = (scores + 0.0).view(integers)
+    return torch.where(bits < 0, -1, _BITS_OF_INFINITY[scores.dtype] - 1 - bits)
 
 
 def _threshold(scores: Scores, num_params: int) -> tuple[float, int]:

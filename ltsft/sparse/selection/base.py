@@ -1,0 +1,41 @@
+"""What a criterion promises."""
+
+from abc import ABC, abstractmethod
+
+from ltsft.sparse.mask import Mask
+from ltsft.sparse.selection.candidates import Candidates
+from ltsft.sparse.selection.observer import Observer
+
+
+class Selection(Observer, ABC):
+    """A criterion that chooses the entries that may move in the sparse phase.
+
+    Only :meth:`select` has to be written. A criterion that has to see the dense phase while it runs
+    (gradients, gates on the weights) overrides methods of :class:`Observer` too.
+    """
+
+    needs_dense_phase: bool
+    """Whether the choice depends on weights trained in a dense phase."""
+
+    needs_budget: bool = True
+    """Whether K is given from outside; otherwise the criterion itself implies it."""
+
+    def __str__(self) -> str:
+        """The name that logs and metadata give it; with settings where it has any."""
+        return type(self).__name__
+
+    @abstractmethod
+    def select(self, candidates: Candidates, num_params: int) -> Mask:
+        """Choose the entries.
+
+        Args:
+            candidates: The maskable parameters, their initial and their current values.
+            num_params: K, the number of entries to choose (ignored unless `needs_budget`).
+
+        Returns:
+            The mask over the maskable parameters, with exactly K entries True.
+        """
+
+    def describe(self, candidates: Candidates, mask: Mask) -> str:
+        """What is worth a word in the log about a choice; begins with a separator."""
+        return ""

@@ -1,0 +1,57 @@
+"""The entries that a criterion chooses from."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from ltsft.sparse.scope import Scope
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The entries to choose from: a module as it is now, and where it started.
+
+    Args:
+        module: The module that holds the parameters.
+        scope: Its maskable, whole and frozen parameters.
+        initial: Values before the dense phase of at least the maskable parameters, by name.
+    """
+
+    module: nn.Module
+    scope: Scope
+    initial: Mapping[str, Tensor] = field(repr=False)
+
+    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and current value of each maskable parameter, in the module's order."""
+        parameters = dict(self.module.named_parameters())
+        return ((name, parameters[name]) for name in self.scope.maskable)
+
+    def differences(self) -> Iterator[tuple[str, Tensor]]:
+        """Name and θ - θ⁰ of each maskable parameter, one tensor at a time, in :attr:`dtype`."""
+        dtype = self.dtype
+        for name, parameter in self.parameters():
+            current = parameter.detach().to(dtype)
+            yield name, current - self.initial[name].to(current.device, dtype)
+
+    def changes(self) -> Iterator[tuple[str, Tensor]]:
+        """Name and |θ - θ⁰| of each maskable parameter, one tensor at a time, in :attr:`dtype`."""
+        return ((name, difference.abs_()) for name, difference in self.differences())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What scores are computed in, so that parameters of several types have one scale.
+
+        float32, or float64 if any maskable parameter has it.
+        """
+        dtypes = {parameter.dtype for _, parameter in self.parameters()}
+        return torch.float64 if torch.float64 in dtypes else torch.float32
+
+    def num_maskable(self) -> int:
+        """Number of maskable entries."""
+        return sum(parameter.numel() for _, parameter in self.parameters())
+
+    def only(self, names: Iterable[str]) -> "Candidates":
+        """The same, with no other maskable parameters than `names`."""
+        return replace(self, scope=replace(self.scope, maskable=tuple(names)))

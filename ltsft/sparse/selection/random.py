@@ -1,0 +1,48 @@
+"""Entries drawn at random: RAND-SFT."""
+
+from collections.abc import Iterator
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from ltsft.sparse.mask import Mask
+from ltsft.sparse.ranking import select_largest
+from ltsft.sparse.selection.base import Selection
+from ltsft.sparse.selection.candidates import Candidates
+
+
+class Random(Selection):
+    """K entries drawn uniformly without replacement: RAND-SFT (Ansell et al., 2022, §4.1).
+
+    Every entry draws a random number and the K largest win, so that the draw needs no memory beyond
+    the mask. It depends on the seed and on the names and sizes of the parameters alone, hence is
+    the same on all ranks and devices.
+
+    Args:
+        seed: Seed of the draw.
+    """
+
+    needs_dense_phase = False
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
+        def draw() -> Iterator[tuple[str, Tensor]]:
+            for name, parameter in candidates.parameters():
+                # Each tensor has a generator of its own, so that choosing layer by layer does not
+                # repeat one draw in all of them.
+                generator = torch.Generator().manual_seed(crc32(f"{self.seed} {name}".encode()))
+                # 31 random bits: among 2e8 entries ties at the threshold are rare, and `rand`'s 24
+                # bits would favour early positions measurably.
+                yield (
+                    name,
+                    torch.randint(
+                        2**31 - 1, parameter.shape, generator=generator, dtype=torch.int32
+                    ),
+                )
+
+        devices = {name: parameter.device for name, parameter in candidates.parameters()}
+        mask = select_largest(draw, num_params)
+        return Mask({name: tensor.to(devices[name]) for name, tensor in mask.items()})
