@@ -3,19 +3,23 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ltsft.commands.complaints import PlainParser
 from ltsft.commands.output import libraries_on_stdout
 from ltsft.errors import LtsftError
-from ltsft.sparse import SparseFineTuning
+from ltsft.sparse import SparseFineTuning, composition
 
 HEADS = {
     "masked-lm": "AutoModelForMaskedLM",
     "token-classification": "AutoModelForTokenClassification",
 }
 """What the model is to do -> class of transformers that it is saved from."""
+
+SETTINGS = {"density": "ties", "drop": "dare", "seed": "dare"}
+"""Option -> the method it belongs to."""
 
 HEAD_OF_TASK = {
     "masked-lm": "masked-lm",
@@ -45,16 +49,43 @@ def main(name: str, args: list[str]) -> None:
         choices=HEADS,
         help="what the model is to do, where the SFTs' tasks do not tell",
     )
+    parser.add_argument(
+        "--method",
+        choices=composition.METHODS,
+        default="sum",
+        help="how they are composed: the sum as in the paper (default), the mean of those that "
+        "changed an entry, TIES (elected signs), or DARE (entries dropped at random)",
+    )
+    parser.add_argument(
+        "--weight",
+        action="append",
+        type=float,
+        metavar="W",
+        help="factor of an SFT's differences, once for each --sft, in their order; default: 1",
+    )
+    parser.add_argument(
+        "--density", type=float, help="ties: share of each SFT's entries that is kept; default: 1"
+    )
+    parser.add_argument(
+        "--drop", type=float, help="dare: probability that an entry is dropped; default: 0.9"
+    )
+    parser.add_argument("--seed", type=int, help="dare: seed of the draws; default: 0")
     parser.add_argument("--output", required=True, help="folder to make")
     options = parser.parse_args(args)
+    weights = _weights(options.weight, options.sft)
+    settings = _settings(options)
     output = Path(options.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise LtsftError(f"`--output` is expected to be a new folder, but {output} exists already.")
     with libraries_on_stdout():
         sfts = {name: SparseFineTuning.from_pretrained(name) for name in options.sft}
-        model = compose(sfts, options.base, options.revision, options.head)
+        model = compose(
+            sfts, options.base, options.revision, options.head, options.method, weights, settings
+        )
         save(model, output)
-    print(f"Wrote {type(model).__name__} with {' + '.join(sfts)} to {output}.")
+    said = [f"{w:g} · {name}" if w != 1 else name for name, w in zip(sfts, weights, strict=True)]
+    what = " + ".join(said) if options.method == "sum" else f"{options.method}({', '.join(said)})"
+    print(f"Wrote {type(model).__name__} with {what} to {output}.")
 
 
 def compose(
@@ -62,8 +93,11 @@ def compose(
     base: str | None = None,
     revision: str | None = None,
     head: str | None = None,
+    method: str = "sum",
+    weights: Sequence[float] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Load a base model and put fine-tunings in place for good, in order.
+    """Load a base model and put fine-tunings in place for good.
 
     Args:
         sfts: Fine-tunings by the name they are reported under. The head of the task's is put in
@@ -71,6 +105,10 @@ def compose(
         base: Pretrained model; ``None``: the one in the fine-tunings' metadata.
         revision: Its revision on the hub; ``None``: as in the metadata, if `base` is from there.
         head: A key of :data:`HEADS`; ``None``: told by the fine-tunings' tasks.
+        method: A key of :data:`ltsft.sparse.composition.METHODS`. A sum is put in place one after
+            the other, as it is in tests and in training, so that every bit is the same.
+        weights: A factor for each fine-tuning's differences; ``None``: 1 for all.
+        settings: Further arguments of the method.
 
     Returns:
         The Hugging Face model, float32.
@@ -99,8 +137,14 @@ def compose(
             f"{task} is expected to bring the whole head of {type(model).__name__}, but lacks "
             f"`{random[0]}`; name the SFT of the task too, or another `--head`."
         )
-    for name, sft in sfts.items():
-        sft.apply(model, whole=None if name == task else False)
+    headless = [sft if name == task else sft.without_whole() for name, sft in sfts.items()]
+    weights = weights or [1.0] * len(sfts)
+    if method == "sum":
+        composed = [sft * weight for sft, weight in zip(headless, weights, strict=True)]
+    else:
+        composed = [composition.METHODS[method](headless, weights, **settings or {})]
+    for sft in composed:
+        sft.apply(model)
     return model
 
 
@@ -120,6 +164,34 @@ def save(model: Any, output: Path) -> None:
         os.replace(partial, output)  # an empty folder may be there
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _weights(given: list[float] | None, names: list[str]) -> list[float]:
+    if len(set(names)) < len(names):
+        raise LtsftError(
+            "`--sft` is expected to name each SFT once, but got "
+            f"{next(name for name in names if names.count(name) > 1)} twice; use `--weight`."
+        )
+    if given is None:
+        return [1.0] * len(names)
+    if len(given) != len(names):
+        raise LtsftError(
+            "`--weight` is expected once for each `--sft`, in their order, but got "
+            f"{len(given)} for {len(names)}."
+        )
+    return given
+
+
+def _settings(options: Any) -> dict[str, Any]:
+    """The options of the method that was asked for."""
+    given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    for name in given:
+        if SETTINGS[name] != options.method:
+            raise LtsftError(
+                f"`--{name}` is expected beside `--method {SETTINGS[name]}` only, but the method "
+                f"is {options.method}."
+            )
+    return given
 
 
 def _common_base(sfts: dict[str, SparseFineTuning]) -> tuple[str, str | None]:
