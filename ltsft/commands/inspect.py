@@ -1,12 +1,11 @@
 """``ltsft inspect``: what a fine-tuning is, on what base, and its size per tensor."""
 
 import json
-import re
 from typing import Any
 
 from ltsft.commands.complaints import PlainParser
 from ltsft.commands.files import table
-from ltsft.sparse import SparseFineTuning
+from ltsft.sparse import EncoderSize, Equivalents, SparseFineTuning
 
 _NUM_TENSORS_SHOWN = 10
 
@@ -32,11 +31,12 @@ def describe(sft: SparseFineTuning) -> dict[str, Any]:
         `task`, `language`, `labels`, `base_model`, `base_revision`, `trained_with`, `selection`,
         `phases`, `versions` and `extra` as in its metadata; `num_params` (K), `num_maskable`,
         `num_total`, `density` (share of the maskable entries), `density_of_model` (of all the
-        model's), `reduction_factor` (the r of an adapter of that size, where layers and hidden size
-        can be read off the names), `num_whole` (parameters in whole tensors), `tensors` (largest
-        first) and `whole`.
+        model's), `reduction_factor` (the r of adapters of that size, where layers and hidden size
+        can be read off names and shapes) and `reduction_factor_invertible` (the r beside an
+        invertible adapter, where there is room for one), `num_whole` (parameters in whole tensors),
+        `tensors` (largest first) and `whole`.
     """
-    meta = sft.metadata
+    meta, same = sft.metadata, _equivalents(sft)
     tensors = [
         {
             "name": name,
@@ -57,9 +57,10 @@ def describe(sft: SparseFineTuning) -> dict[str, Any]:
         "num_params": sft.num_params,
         "num_maskable": meta.num_maskable,
         "num_total": meta.num_total,
-        "density": _share(sft.num_params, meta.num_maskable),
-        "density_of_model": _share(sft.num_params, meta.num_total),
-        "reduction_factor": _reduction_factor(sft),
+        "density": same.density,
+        "density_of_model": same.density_of_model,
+        "reduction_factor": same.reduction_factor,
+        "reduction_factor_invertible": same.reduction_factor_invertible,
         "num_whole": sum(tensor.numel() for tensor in sft.whole.values()),
         "phases": meta.phases,
         "versions": meta.versions,
@@ -95,7 +96,10 @@ def as_text(name: str, said: dict[str, Any], show_all: bool) -> str:
     ]
     say("entries", ", ".join([f"{said['num_params']:,}", *shares]))
     if said["reduction_factor"]:
-        say("equals", f"reduction_factor: {said['reduction_factor']:.4g}")
+        equal = f"reduction_factor: {said['reduction_factor']:.4g}"
+        if said["reduction_factor_invertible"]:
+            equal += f", or {said['reduction_factor_invertible']:.4g} with `invertible: true`"
+        say("equals", equal)
     if said["selection"]:
         say("selection", said["selection"])
     for phase, settings in said["phases"].items():
@@ -121,13 +125,14 @@ def as_text(name: str, said: dict[str, Any], show_all: bool) -> str:
     return "\n".join(lines)
 
 
-def _reduction_factor(sft: SparseFineTuning) -> float | None:
-    """The r with K = layers · 2 · h² / r; layers and h are read off names and shapes."""
-    layers = {int(m[1]) for name in sft.entries if (m := re.search(r"\.layers?\.(\d+)\.", name))}
-    widths = {d.shape[-1] for name, d in sft.entries.items() if "embeddings" in name}
-    if not layers or len(widths) != 1 or not sft.num_params:
-        return None
-    return (max(layers) + 1) * 2 * float(widths.pop()) ** 2 / sft.num_params
+def _equivalents(sft: SparseFineTuning) -> Equivalents:
+    shapes = {name: tuple(delta.shape) for name, delta in sft.entries.items()}
+    return Equivalents(
+        sft.num_params,
+        num_maskable=sft.metadata.num_maskable,
+        num_total=sft.metadata.num_total,
+        size=EncoderSize.read_off(sft.metadata.base_digests, shapes),
+    )
 
 
 def _share(count: int, total: int | None) -> float | None:

@@ -1,14 +1,15 @@
 """What is sparse, and nothing else: torch and safetensors only.
 
 Read in this order: :mod:`scope` (which parameters take part), :mod:`budget` (how many entries may
-move), :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`, :mod:`rewinding` (where the
-sparse phase starts), :mod:`freezer` (training only those), :mod:`fine_tuning` (the result as a
-value), :mod:`applied` (putting it in place and taking it off), :mod:`composition`,
-:mod:`file_format`, :mod:`overlap`.
+move) and :mod:`equivalents`, :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`,
+:mod:`rewinding` (where the sparse phase starts), :mod:`freezer` (training only those),
+:mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking it off),
+:mod:`composition`, :mod:`file_format`, :mod:`overlap`.
 """
 
 from ltsft.sparse.applied import Applied
 from ltsft.sparse.budget import Budget
+from ltsft.sparse.equivalents import EncoderSize, Equivalents
 from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
 from ltsft.sparse.freezer import Freezer
 from ltsft.sparse.mask import Mask
@@ -35,6 +36,8 @@ __all__ = [
     "Budget",
     "Candidates",
     "ChangeTimesMagnitude",
+    "EncoderSize",
+    "Equivalents",
     "FisherInformation",
     "Freezer",
     "LargestChange",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ltsft.errors import LtsftError
+from ltsft.sparse.equivalents import EncoderSize, Equivalents
 
 
 @dataclass
@@ -80,9 +81,10 @@ class Budget:
         elif self.density is not None:
             count, said = round(self.density * num_maskable), f"density: {self.density}"
         else:
-            num_layers, hidden_size = _size(module)
-            adapters = num_layers * 2 * hidden_size**2 / self.reduction_factor  # type: ignore[operator]
-            count = round(adapters) + (hidden_size**2 if self.invertible else 0)
+            size = _size(module)
+            assert self.reduction_factor is not None
+            count = round(size.num_adapter_params / self.reduction_factor)
+            count += size.num_invertible_params if self.invertible else 0
             said = f"reduction_factor: {self.reduction_factor}"
         if count > num_maskable:
             raise LtsftError(
@@ -92,16 +94,30 @@ class Budget:
             )
         return count
 
+    def equivalents(self, module: nn.Module, num_maskable: int) -> Equivalents:
+        """Say the same budget in all other ways.
 
-def _size(module: nn.Module) -> tuple[int, int]:
-    for child in module.modules():
-        config = getattr(child, "config", None)
-        num_layers = getattr(config, "num_hidden_layers", None)
-        hidden_size = getattr(config, "hidden_size", None)
-        if num_layers and hidden_size:
-            return num_layers, hidden_size
-    raise LtsftError(
-        "`sparse.budget.reduction_factor` is expected to be used with a model whose `config` has "
-        f"`num_hidden_layers` and `hidden_size`, but {type(module).__name__} has none; use "
-        "`num_params` or `density`."
-    )
+        Args:
+            module: The model.
+            num_maskable: Number of maskable entries.
+
+        Raises:
+            LtsftError: As :meth:`resolve`.
+        """
+        return Equivalents(
+            self.resolve(module, num_maskable),
+            num_maskable=num_maskable,
+            num_total=sum(parameter.numel() for parameter in module.parameters()),
+            size=EncoderSize.of(module),
+        )
+
+
+def _size(module: nn.Module) -> EncoderSize:
+    size = EncoderSize.of(module)
+    if size is None:
+        raise LtsftError(
+            "`sparse.budget.reduction_factor` is expected to be used with a model whose `config` "
+            f"has `num_hidden_layers` and `hidden_size`, but {type(module).__name__} has none; use "
+            "`num_params` or `density`."
+        )
+    return size
