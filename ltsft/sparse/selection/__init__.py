@@ -7,6 +7,7 @@ from ltsft.sparse.selection.base import Selection
 from ltsft.sparse.selection.biases import Biases
 from ltsft.sparse.selection.candidates import Candidates
 from ltsft.sparse.selection.change_times_magnitude import ChangeTimesMagnitude
+from ltsft.sparse.selection.diff_pruning import DiffPruning
 from ltsft.sparse.selection.fisher_information import FisherInformation
 from ltsft.sparse.selection.largest_change import LargestChange
 from ltsft.sparse.selection.low_rank_change import LowRankChange
@@ -18,6 +19,7 @@ __all__ = [
     "Biases",
     "Candidates",
     "ChangeTimesMagnitude",
+    "DiffPruning",
     "FisherInformation",
     "LargestChange",
     "LowRankChange",
