@@ -96,6 +96,7 @@ class PhaseClock:
         self.first_pass = 0
         self.over = False
         self.lengths: dict[PhaseName, int] = {}
+        self.taken: dict[PhaseName, int] = {}  # steps: fewer than the length, if a phase ends early
 
     @property
     def current(self) -> Phase:
@@ -117,7 +118,8 @@ class PhaseClock:
 
     def tick(self, trainer: Trainer) -> None:
         """Note the end of the phase when its steps are done."""
-        self.over |= self.steps_done(trainer) >= self.num_steps
+        self.taken[self.phase] = self.steps_done(trainer)
+        self.over |= self.taken[self.phase] >= self.num_steps
 
     def start(self, phase: PhaseName, trainer: Trainer, *, steps_done: int = 0) -> None:
         """Begin a phase at the current step, as if so many of its steps were done."""
@@ -190,6 +192,7 @@ class PhaseClock:
             "first_step": self.first_step,
             "first_pass": self.first_pass,
             "over": self.over,
+            "taken": self.taken,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
+from ltsft.callbacks.until_settled import UntilSettled
 from ltsft.errors import LtsftError
 from ltsft.sparse import Budget, Rewinding, Scope, ScopeRules, Selection
 
@@ -79,4 +80,26 @@ def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:
         raise LtsftError(
             f"`sparse.rewinding` is expected to be left out with `{type(selection).__name__}`, "
             f"which has no dense phase, but got `{type(rewinding).__name__}`."
+        )
+
+
+def check_until_settled(
+    until_settled: UntilSettled | None, selection: Selection, trainer: Trainer
+) -> None:
+    """Refuse to wait for a set of entries where none is ever compared.
+
+    Raises:
+        LtsftError: If there is no dense phase, or no validation to compare at.
+    """
+    if until_settled is None:
+        return
+    if not selection.needs_dense_phase:
+        raise LtsftError(
+            f"`sparse.until_settled` is expected to be left out with `{selection}`, which has no "
+            "dense phase."
+        )
+    if not trainer.enable_validation:
+        raise LtsftError(
+            "`sparse.until_settled` is expected beside validations, at which sets of entries are "
+            "compared, but there are none; give validation data or leave it out."
         )

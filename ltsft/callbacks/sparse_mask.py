@@ -18,7 +18,13 @@ from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.outcome import difference
 from ltsft.callbacks.phase import Phase, PhaseClock, PhaseName
 from ltsft.callbacks.ranks import check_equal, gather
-from ltsft.callbacks.settings import check_rewinding, freeze, resolve_budget, resolve_scope
+from ltsft.callbacks.settings import (
+    check_rewinding,
+    check_until_settled,
+    freeze,
+    resolve_budget,
+    resolve_scope,
+)
 from ltsft.callbacks.trainer_loops import (
     advance_schedules,
     close_pass,
@@ -26,6 +32,7 @@ from ltsft.callbacks.trainer_loops import (
     lift_limits,
     tell_samplers,
 )
+from ltsft.callbacks.until_settled import UntilSettled
 from ltsft.callbacks.weights import TrainedWeights
 from ltsft.errors import LtsftError
 from ltsft.sparse import (
@@ -70,6 +77,8 @@ class SparseMaskCallback(Callback):
         dense: Length of the dense phase. The default is the paper's for tagging, parsing and NER.
         sparse: Length of the sparse phase.
         selection: How entries are chosen; ``None`` is :class:`~ltsft.sparse.LargestChange`.
+        until_settled: When the dense phase ends before its length is reached, because the entries
+            it would choose stay the same. ``None``: never.
         rewinding: Where the sparse phase starts; ``None`` is :class:`~ltsft.sparse.ToStart`.
         scope: Which parameters are maskable, whole or frozen. ``None``: what the module says in
             ``scope_rules()``, otherwise all are maskable.
@@ -93,6 +102,7 @@ class SparseMaskCallback(Callback):
         dense: Phase | None = None,
         sparse: Phase | None = None,
         selection: Selection | None = None,
+        until_settled: UntilSettled | None = None,
         rewinding: Rewinding | None = None,
         scope: ScopeRules | None = None,
         monitor: str | None = None,
@@ -103,6 +113,7 @@ class SparseMaskCallback(Callback):
         self.dense = dense or Phase(max_epochs=3)
         self.sparse = sparse or Phase(max_epochs=10)
         self.selection = selection or LargestChange()
+        self.until_settled = until_settled
         self.rewinding = rewinding or ToStart()
         self.scope_rules = scope
         self.monitor = monitor
@@ -131,6 +142,9 @@ class SparseMaskCallback(Callback):
             first="dense" if self.selection.needs_dense_phase else "sparse",
         )
         self._best = BestWeights(self._monitor.mode)
+        self.selection.reset()
+        if self.until_settled is not None:
+            self.until_settled.reset()
         self._mask: Mask | None = None
         self._freezer: Freezer | None = None
         self._initial: dict[str, Tensor] = {}
@@ -160,6 +174,7 @@ class SparseMaskCallback(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._monitor.check_validation(trainer)
+        check_until_settled(self.until_settled, self.selection, trainer)
         if self._clock.over and self._is_last_phase:
             trainer.should_stop = True  # resumed after the end: nothing is left to train
         elif self._clock.over:
@@ -184,6 +199,13 @@ class SparseMaskCallback(Callback):
         self._start_pass(trainer)
 
     @override
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._clock.phase == "dense":
+            self.selection.place(self._candidates, training=True)
+
+    @override
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._freezer is not None:
             self._freezer.mask_gradients()
@@ -192,6 +214,8 @@ class SparseMaskCallback(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
+        if self._clock.phase == "dense":
+            self.selection.observe(self._candidates)
         if weight := self._clock.current.l1:
             L1Penalty(self._root, self._scope.trained, self._initial, weight).add_gradient()
 
@@ -200,6 +224,8 @@ class SparseMaskCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._random_states = []
+        if self._clock.phase == "dense":
+            self.selection.remove(self._candidates)
         self._clock.tick(trainer)
         if self._clock.phase == "dense" and self._clock.steps_done(trainer) == self.rewinding.step:
             self._at_step = self._weights.copy()
@@ -207,17 +233,25 @@ class SparseMaskCallback(Callback):
             self._end_phase(trainer)
 
     @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and self._clock.phase == "dense":
+            self.selection.place(self._candidates, training=False)
+
+    @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._monitor.name is None or trainer.state.fn != TrainerFn.FITTING:
+        if trainer.state.fn != TrainerFn.FITTING:
             return
-        value = self._monitor.value(trainer, pl_module)
-        if trainer.sanity_checking:
-            return
-        self._best.offer(value, self._weights.copy())
-        patience = self._clock.current.patience
-        if patience is not None and self._best.num_since >= patience:
+        if self._monitor.name is not None:
+            value = self._monitor.value(trainer, pl_module)
+            if not trainer.sanity_checking:
+                self._best.offer(value, self._weights.copy())
+        if not trainer.sanity_checking and (
+            self._ran_out_of_patience or self._has_settled(trainer)
+        ):
             self._clock.over = True
             self._end_phase(trainer)
+        if self._clock.phase == "dense":
+            self.selection.remove(self._candidates)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -248,9 +282,11 @@ class SparseMaskCallback(Callback):
     def _select(self) -> Mask:
         """Choose the K entries; every rank chooses for itself, and the same."""
         candidates = self._candidates
+        if self._monitor.name is None:  # otherwise the best weights were kept as validated
+            self.selection.place(candidates, training=False)
         num_maskable = candidates.num_maskable()
         rank_zero_info(
-            f"{type(self.selection).__name__}: selecting "
+            f"{self.selection}: selecting "
             + (f"{self._num_params:,} " if self.selection.needs_budget else "")
             + f"of {num_maskable:,} maskable entries."
         )
@@ -262,7 +298,27 @@ class SparseMaskCallback(Callback):
             f"{mask.num_selected / num_total:.2%} of the whole model"
             f"{self.selection.describe(candidates, mask)}."
         )
+        self.selection.reset()
         return mask
+
+    @property
+    def _ran_out_of_patience(self) -> bool:
+        patience = self._clock.current.patience
+        return patience is not None and self._best.num_since >= patience
+
+    def _has_settled(self, trainer: Trainer) -> bool:
+        """Whether the dense phase would choose the same entries again and again."""
+        if self.until_settled is None or self._clock.phase != "dense" or self._clock.over:
+            return False
+        mask = self.selection.select(self._candidates, self._num_params)
+        if (overlap := self.until_settled.compare(mask)) is not None:
+            rank_zero_info(
+                f"In {self.position(trainer)} {overlap:.2%} of the entries that would be selected "
+                "are those of the validation before."
+            )
+            for logger in trainer.loggers:
+                logger.log_metrics({"selection_overlap": overlap}, step=trainer.global_step)
+        return self.until_settled.reached
 
     def _rewind(self, mask: Mask) -> None:
         """Put unselected entries back to their start, and the others where `rewinding` says."""
@@ -309,7 +365,7 @@ class SparseMaskCallback(Callback):
         """What the fine-tuning says of itself."""
         phases = {
             name: {
-                "steps": self._clock.lengths[name],
+                "steps": self._clock.taken[name],
                 "monitor": self._monitor.name,
                 "best": best,
                 "l1": self._clock.phases[name].l1,
@@ -317,7 +373,7 @@ class SparseMaskCallback(Callback):
             for name, best in self._scored.items()
         }
         return {
-            "selection": type(self.selection).__name__,
+            "selection": str(self.selection),
             "rewinding": type(self.rewinding).__name__ if "dense" in self._scored else None,
             "phases": phases,
             **getattr(pl_module, "sft_metadata", dict)(),
@@ -374,6 +430,8 @@ class SparseMaskCallback(Callback):
             "mask": None if self._mask is None else self._mask.indices(),
             "best": self._best.state_dict(),
             "scored": self._scored,
+            "selection": self.selection.state_dict(),
+            "settled": None if self.until_settled is None else self.until_settled.state_dict(),
             "random_states": gather(random_state.capture()),
         }
 
@@ -388,6 +446,9 @@ class SparseMaskCallback(Callback):
         self._base_digests = state_dict["base_digests"]
         self._best.load_state_dict(state_dict["best"])
         self._scored = state_dict["scored"]
+        self.selection.load_state_dict(state_dict["selection"])
+        if self.until_settled is not None and state_dict["settled"] is not None:
+            self.until_settled.load_state_dict(state_dict["settled"])
         self._random_states = state_dict["random_states"]
         if state_dict["mask"] is not None:
             parameters = dict(self._root.named_parameters())

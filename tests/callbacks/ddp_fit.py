@@ -1,6 +1,6 @@
 """Run by torchrun-like processes in test_ddp: one fit, its result written to a file.
 
-Usage: python -m tests.callbacks.ddp_fit FOLDER NUM_RANKS ACCUMULATE CKPT_OR_DASH
+Usage: python -m tests.callbacks.ddp_fit FOLDER NUM_RANKS ACCUMULATE CKPT_OR_DASH [SELECTION]
 """
 
 import sys
@@ -11,6 +11,7 @@ from lightning.pytorch import Callback
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from ltsft.callbacks import Phase
+from ltsft.sparse import DiffPruning, LargestChange
 from tests.callbacks.plain import Plain, callback, data, trainer
 
 
@@ -38,7 +39,19 @@ class Differently(Plain):
         self.double()
 
 
-def main(folder: Path, num_ranks: int, accumulate: int, ckpt_path: Path | None) -> None:
+SELECTIONS = {
+    "LargestChange": LargestChange(),
+    "DiffPruning": DiffPruning(l0=0.01),
+}
+
+
+def main(
+    folder: Path,
+    num_ranks: int,
+    accumulate: int,
+    ckpt_path: Path | None,
+    selection: str = "LargestChange",
+) -> None:
     torch.set_num_threads(1)
     import os
 
@@ -57,6 +70,7 @@ def main(folder: Path, num_ranks: int, accumulate: int, ckpt_path: Path | None) 
         10,
         Phase(max_steps=10, l1=1.0),
         Phase(max_epochs=3, l1=1.0),
+        selection=SELECTIONS[selection],
         monitor="val_loss",
         mode="min",
         output_dir=str(folder),
@@ -74,5 +88,5 @@ def main(folder: Path, num_ranks: int, accumulate: int, ckpt_path: Path | None) 
 
 
 if __name__ == "__main__":
-    path, ranks, accumulate, ckpt = sys.argv[1:]
-    main(Path(path), int(ranks), int(accumulate), None if ckpt == "-" else Path(ckpt))
+    path, ranks, accumulate, ckpt, *selection = sys.argv[1:]
+    main(Path(path), int(ranks), int(accumulate), None if ckpt == "-" else Path(ckpt), *selection)

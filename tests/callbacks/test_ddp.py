@@ -63,6 +63,16 @@ def test_many_sources_on_two_processes_equal_one(tmp_path):
         assert torch.equal(delta.indices, sft_two.entries[name].indices)
 
 
+def test_gates_are_drawn_alike_on_all_ranks(tmp_path):
+    """DiffPruning; float64, hence 1e-12 as above."""
+    (one,), _ = fit(tmp_path / "one", 1, 1, "-", "DiffPruning")
+    (first, second), _ = fit(tmp_path / "two", 2, 1, "-", "DiffPruning")
+    assert first["mask"] == second["mask"] == one["mask"]
+    for name, expected in one["weights"].items():
+        assert torch.equal(first["weights"][name], second["weights"][name]), name
+        torch.testing.assert_close(first["weights"][name], expected, rtol=0, atol=1e-12)
+
+
 def test_without_a_process_group_there_is_one_rank():
     assert gather("x") == ["x"]
     check_equal("x", "the mask")

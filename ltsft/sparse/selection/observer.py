@@ -8,8 +8,9 @@ from ltsft.sparse.selection.candidates import Candidates
 class Observer:
     """The moments of a dense phase; a criterion overrides those that it needs.
 
-    Whoever trains calls them, in the dense phase only. Weights, gradients and state are the same on
-    all ranks of a distributed run, and have to stay so.
+    Whoever trains calls them, in the dense phase only: :meth:`place`, forward and backward pass,
+    :meth:`remove`, and before each optimizer step :meth:`observe`. Weights, gradients and state are
+    the same on all ranks of a distributed run, and have to stay so.
     """
 
     def place(self, candidates: Candidates, training: bool) -> None:
@@ -20,9 +21,10 @@ class Observer:
         """
 
     def remove(self, candidates: Candidates) -> None:
-        """Take off what :meth:`place` put in place, so that the optimizer can step.
+        """Take off what :meth:`place` put in place.
 
-        Called after each backward pass and after each validation, once the weights were kept.
+        Called after each batch and after each validation, once the weights were kept. It may be
+        called twice, and not before :meth:`observe`, which has to do it first.
         """
 
     def observe(self, candidates: Candidates) -> None:
