@@ -83,6 +83,21 @@ def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:
         )
 
 
+def check_rounds(rounds: int, selection: Selection) -> None:
+    """Refuse rounds that cannot be.
+
+    Raises:
+        LtsftError: If there is none, or several without a dense phase or a budget to shrink to.
+    """
+    if rounds < 1:
+        raise LtsftError(f"`sparse.rounds` is expected to be 1 or more, but got {rounds}.")
+    if rounds > 1 and not (selection.needs_dense_phase and selection.needs_budget):
+        raise LtsftError(
+            f"`sparse.rounds` is expected to be left out with `{selection}`, which has no dense "
+            f"phase or no budget, but got {rounds}."
+        )
+
+
 def check_until_settled(
     until_settled: UntilSettled | None, selection: Selection, trainer: Trainer
 ) -> None:

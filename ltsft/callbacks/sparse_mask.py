@@ -20,6 +20,7 @@ from ltsft.callbacks.phase import Phase, PhaseClock, PhaseName
 from ltsft.callbacks.ranks import check_equal, gather
 from ltsft.callbacks.settings import (
     check_rewinding,
+    check_rounds,
     check_until_settled,
     freeze,
     resolve_budget,
@@ -48,6 +49,7 @@ from ltsft.sparse import (
     ToStart,
 )
 from ltsft.sparse.applied import base_digests
+from ltsft.sparse.budget import shrinking
 
 
 class SparseMaskCallback(Callback):
@@ -79,6 +81,9 @@ class SparseMaskCallback(Callback):
         selection: How entries are chosen; ``None`` is :class:`~ltsft.sparse.LargestChange`.
         until_settled: When the dense phase ends before its length is reached, because the entries
             it would choose stay the same. ``None``: never.
+        rounds: Dense phases, each followed by a selection and rewinding. Of several, every one but
+            the first trains only what the one before selected, and all keep the same share of what
+            is left, the last exactly K (iterative pruning, Frankle and Carbin, 2019).
         rewinding: Where the sparse phase starts; ``None`` is :class:`~ltsft.sparse.ToStart`.
         scope: Which parameters are maskable, whole or frozen. ``None``: what the module says in
             ``scope_rules()``, otherwise all are maskable.
@@ -103,6 +108,7 @@ class SparseMaskCallback(Callback):
         sparse: Phase | None = None,
         selection: Selection | None = None,
         until_settled: UntilSettled | None = None,
+        rounds: int = 1,
         rewinding: Rewinding | None = None,
         scope: ScopeRules | None = None,
         monitor: str | None = None,
@@ -114,6 +120,7 @@ class SparseMaskCallback(Callback):
         self.sparse = sparse or Phase(max_epochs=10)
         self.selection = selection or LargestChange()
         self.until_settled = until_settled
+        self.rounds = rounds
         self.rewinding = rewinding or ToStart()
         self.scope_rules = scope
         self.monitor = monitor
@@ -123,6 +130,7 @@ class SparseMaskCallback(Callback):
         self._root: nn.Module = nn.Module()
         self._undo: list[Callable[[], object]] = []
         check_rewinding(self.rewinding, self.selection)
+        check_rounds(self.rounds, self.selection)
 
     # ------------------------------------------------------------------ before training
 
@@ -145,6 +153,7 @@ class SparseMaskCallback(Callback):
         self.selection.reset()
         if self.until_settled is not None:
             self.until_settled.reset()
+        self._round = 0
         self._mask: Mask | None = None
         self._freezer: Freezer | None = None
         self._initial: dict[str, Tensor] = {}
@@ -164,7 +173,7 @@ class SparseMaskCallback(Callback):
             # Here, not in `setup`: under DDP all ranks hold the first rank's weights only now.
             self._initial = self._weights.copy()
             self._base_digests = base_digests(self._root, self._scope.maskable)
-        if self._clock.phase == "sparse":
+        if self._clock.phase == "sparse" or self._mask is not None:
             self._hold(trainer, self._select() if self._mask is None else self._mask)
         self._clock.check_step(self.rewinding.step, trainer)
         self._restore_random_state(trainer)
@@ -189,7 +198,9 @@ class SparseMaskCallback(Callback):
             self._take_best_weights()
             mask = self._select()
             self._rewind(mask)
-            self._clock.start("sparse", trainer, steps_done=self.rewinding.step)
+            self._round += 1
+            following: PhaseName = "sparse" if self._round == self.rounds else "dense"
+            self._clock.start(following, trainer, steps_done=self.rewinding.step)
             self._best = BestWeights(self._monitor.mode)
             trainer.strategy.setup_optimizers(trainer)
             advance_schedules(trainer, self.rewinding.step)
@@ -287,10 +298,10 @@ class SparseMaskCallback(Callback):
         num_maskable = candidates.num_maskable()
         rank_zero_info(
             f"{self.selection}: selecting "
-            + (f"{self._num_params:,} " if self.selection.needs_budget else "")
+            + (f"{self._num_selected:,} " if self.selection.needs_budget else "")
             + f"of {num_maskable:,} maskable entries."
         )
-        mask = self.selection.select(candidates, self._num_params)
+        mask = self.selection.select(candidates, self._num_selected)
         check_equal(mask.digest(), "the mask")
         num_total = sum(parameter.numel() for parameter in self._root.parameters())
         rank_zero_info(
@@ -310,7 +321,7 @@ class SparseMaskCallback(Callback):
         """Whether the dense phase would choose the same entries again and again."""
         if self.until_settled is None or self._clock.phase != "dense" or self._clock.over:
             return False
-        mask = self.selection.select(self._candidates, self._num_params)
+        mask = self.selection.select(self._candidates, self._num_selected)
         if (overlap := self.until_settled.compare(mask)) is not None:
             rank_zero_info(
                 f"In {self.position(trainer)} {overlap:.2%} of the entries that would be selected "
@@ -374,6 +385,7 @@ class SparseMaskCallback(Callback):
         }
         return {
             "selection": str(self.selection),
+            "rounds": self.rounds,
             "rewinding": type(self.rewinding).__name__ if "dense" in self._scored else None,
             "phases": phases,
             **getattr(pl_module, "sft_metadata", dict)(),
@@ -395,11 +407,21 @@ class SparseMaskCallback(Callback):
 
     @property
     def _candidates(self) -> Candidates:
-        return Candidates(self._root, self._scope, self._initial)
+        return Candidates(self._root, self._scope, self._initial, within=self._mask)
+
+    @property
+    def _num_selected(self) -> int:
+        """Number of entries to select in this round; K in the last."""
+        if not self.selection.needs_budget:
+            return 0
+        return shrinking(self._candidates.num_maskable(), self._num_params, self.rounds)[
+            self._round
+        ]
 
     @property
     def _is_last_phase(self) -> bool:
-        return self._clock.phase == "sparse" or not self.rewinding.needs_sparse_phase
+        ends_with_dense = not self.rewinding.needs_sparse_phase and self._round + 1 == self.rounds
+        return self._clock.phase == "sparse" or ends_with_dense
 
     # ------------------------------------------------------------------ after training
 
@@ -424,6 +446,7 @@ class SparseMaskCallback(Callback):
         return {
             "clock": self._clock.state_dict(),
             "num_params": self._num_params,
+            "round": self._round,
             "initial": self._initial,
             "at_step": self._at_step,
             "base_digests": self._base_digests,
@@ -440,6 +463,7 @@ class SparseMaskCallback(Callback):
         if not state_dict or not self._undo:  # nothing was saved, or this is no fit
             return
         self._initial = state_dict["initial"]
+        self._round = state_dict["round"]
         self._at_step = state_dict["at_step"]
         self._check_resumable(state_dict)
         self._clock.load_state_dict(state_dict["clock"])

@@ -24,6 +24,7 @@ class Metadata:
         language: Language code of the training data.
         labels: Label names in the order of the head's outputs.
         selection: How the entries were chosen, e.g. ``LargestChange``.
+        rounds: Number of dense phases with a selection each.
         rewinding: Where the sparse phase started, e.g. ``ToStart``; ``None`` without a dense phase.
         num_params: K, the number of selected entries.
         num_maskable: Number of maskable entries they were chosen from.
@@ -42,6 +43,7 @@ class Metadata:
     language: str | None = None
     labels: list[str] | None = None
     selection: str | None = None
+    rounds: int | None = None
     rewinding: str | None = None
     num_params: int | None = None
     num_maskable: int | None = None
@@ -107,6 +109,7 @@ class Metadata:
             if self.labels is None
             else agreed("labels"),
             selection=joined("selection"),
+            rounds=agreed("rounds"),
             rewinding=joined("rewinding"),
             num_maskable=agreed("num_maskable"),
             num_total=agreed("num_total"),

@@ -25,7 +25,11 @@ _BITS_OF_INFINITY = {torch.float64: 0x7FF << 52} | dict.fromkeys(
 _CHUNK_ENTRIES = 1 << 22  # bounds the temporary copies that counting and comparing make
 
 
-def select_largest(scores: Scores | Mapping[str, Tensor], num_params: int) -> Mask:
+def select_largest(
+    scores: Scores | Mapping[str, Tensor],
+    num_params: int,
+    within: Mapping[str, Tensor] | None = None,
+) -> Mask:
     """Select exactly `num_params` entries with the largest scores, over all tensors together.
 
     Ties are broken by position: of equal scores the one in the earlier tensor, and within a tensor
@@ -36,6 +40,7 @@ def select_largest(scores: Scores | Mapping[str, Tensor], num_params: int) -> Ma
             float64, or all int32, or all int64. Either a mapping, or a function that yields the
             pairs anew each time it is called, always in the same order.
         num_params: K, from 0 to the number of all entries.
+        within: Tensor name -> True where an entry may be selected at all; ``None``: everywhere.
 
     Returns:
         The mask with exactly K entries True.
@@ -51,6 +56,8 @@ def select_largest(scores: Scores | Mapping[str, Tensor], num_params: int) -> Ma
     if isinstance(scores, Mapping):
         mapping = scores
         scores = mapping.items
+    if within is not None:
+        return _expand(select_largest(_inside(scores, within), num_params), within)
 
     threshold, num_ties = _threshold(scores, num_params)
 
@@ -66,6 +73,23 @@ def select_largest(scores: Scores | Mapping[str, Tensor], num_params: int) -> Ma
             mask[start : start + len(bits)] = selected
         masks[name] = mask.view(score.shape)
     return Mask(masks)
+
+
+def _inside(scores: Scores, within: Mapping[str, Tensor]) -> Scores:
+    """The scores of the entries that may be selected, a vector for each tensor."""
+    return lambda: ((name, score[within[name].to(score.device)]) for name, score in scores())
+
+
+def _expand(mask: Mask, within: Mapping[str, Tensor]) -> Mask:
+    """A mask over the entries that may be selected as one over all of them."""
+    return Mask(
+        {
+            name: torch.zeros_like(within[name]).masked_scatter(
+                within[name], inside.to(within[name].device)
+            )
+            for name, inside in mask.items()
+        }
+    )
 
 
 def ascending(scores: Tensor) -> Tensor:

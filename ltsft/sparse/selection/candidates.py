@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from ltsft.sparse.mask import Mask
 from ltsft.sparse.scope import Scope
 
 
@@ -17,11 +18,13 @@ class Candidates:
         module: The module that holds the parameters.
         scope: Its maskable, whole and frozen parameters.
         initial: Values before the dense phase of at least the maskable parameters, by name.
+        within: The maskable entries that may be chosen; ``None``: all.
     """
 
     module: nn.Module
     scope: Scope
     initial: Mapping[str, Tensor] = field(repr=False)
+    within: Mask | None = field(default=None, repr=False)
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Name and current value of each maskable parameter, in the module's order."""
@@ -47,6 +50,12 @@ class Candidates:
         """
         dtypes = {parameter.dtype for _, parameter in self.parameters()}
         return torch.float64 if torch.float64 in dtypes else torch.float32
+
+    def sizes(self) -> dict[str, int]:
+        """Number of entries of each maskable parameter that may be chosen."""
+        if self.within is not None:
+            return {name: int(self.within[name].sum()) for name in self.scope.maskable}
+        return {name: parameter.numel() for name, parameter in self.parameters()}
 
     def num_maskable(self) -> int:
         """Number of maskable entries."""

@@ -29,4 +29,4 @@ class ChangeTimesMagnitude(Selection):
             for name, change in candidates.changes():
                 yield name, change.mul_(parameters[name].detach().to(change.dtype).abs())
 
-        return select_largest(scores, num_params)
+        return select_largest(scores, num_params, candidates.within)

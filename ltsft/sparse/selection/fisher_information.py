@@ -81,7 +81,7 @@ class FisherInformation(Selection):
                 "call `observe` after each backward pass, as `SparseMaskCallback` does."
             )
         scores = self.most if self.sensitivity == "most" else self.least
-        return select_largest(lambda: scores(candidates), num_params)
+        return select_largest(lambda: scores(candidates), num_params, candidates.within)
 
     def most(self, candidates: Candidates) -> Iterator[tuple[str, Tensor]]:
         """Name and information of each maskable parameter."""

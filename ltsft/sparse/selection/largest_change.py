@@ -16,7 +16,7 @@ class LargestChange(Selection):
     needs_dense_phase = True
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
-        return select_largest(candidates.changes, num_params)
+        return select_largest(candidates.changes, num_params, candidates.within)
 
     def describe(self, candidates: Candidates, mask: Mask) -> str:
         """The least change that was selected beside the greatest that was not."""

@@ -70,7 +70,7 @@ class LowRankChange(Selection):
             for name, difference in candidates.differences():
                 yield name, self._denoised(name, difference).abs_()
 
-        return select_largest(scores, num_params)
+        return select_largest(scores, num_params, candidates.within)
 
     def _denoised(self, name: str, difference: Tensor) -> Tensor:
         if difference.dim() != 2:

@@ -47,7 +47,7 @@ class Quota(Selection):
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
         parts = self._parts(candidates)
-        sizes = {name: parameter.numel() for name, parameter in candidates.parameters()}
+        sizes = candidates.sizes()
         shares = split(num_params, [sum(sizes[name] for name in names) for names in parts.values()])
         chosen: dict[str, Any] = {}
         for names, share in zip(parts.values(), shares, strict=True):

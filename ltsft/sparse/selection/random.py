@@ -44,5 +44,5 @@ class Random(Selection):
                 )
 
         devices = {name: parameter.device for name, parameter in candidates.parameters()}
-        mask = select_largest(draw, num_params)
+        mask = select_largest(draw, num_params, candidates.within)
         return Mask({name: tensor.to(devices[name]) for name, tensor in mask.items()})
