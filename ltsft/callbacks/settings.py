@@ -34,10 +34,18 @@ def resolve_budget(
     """Compute K for the module; 0 where the selection itself implies it.
 
     Raises:
-        LtsftError: If a budget is missing, or given to a selection that has none.
+        LtsftError: If a budget is missing, or given to a selection that has none; or if nothing is
+            maskable, and the selection needs entries.
     """
     parameters = dict(root.named_parameters())
     num_maskable = sum(parameters[name].numel() for name in scope.maskable)
+    if selection.needs_entries and not num_maskable:
+        raise LtsftError(
+            f"`sparse.scope` is expected to leave entries to choose from for "
+            f"`{type(selection).__name__}`, but {len(scope.whole)} parameters are whole, "
+            f"{len(scope.frozen)} frozen and none is maskable; loosen it, or set "
+            "`sparse.selection: NoEntries` to train whole parameters only, such as adapters."
+        )
     if not selection.needs_budget:
         if budget is not None:
             raise LtsftError(

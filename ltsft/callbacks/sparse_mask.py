@@ -75,7 +75,7 @@ class SparseMaskCallback(Callback):
     ``sft_metadata()``, ``monitor`` and ``monitor_mode``.
 
     Args:
-        budget: K; needed by all selections but `Biases`.
+        budget: K; left out with `Biases`, `AllEntries` and `NoEntries`.
         dense: Length of the dense phase. The default is the paper's for tagging, parsing and NER.
         sparse: Length of the sparse phase.
         selection: How entries are chosen; ``None`` is :class:`~ltsft.sparse.LargestChange`.

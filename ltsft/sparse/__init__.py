@@ -19,6 +19,7 @@ from ltsft.sparse.ranking import select_largest
 from ltsft.sparse.rewinding import LearningRate, Prune, Rewinding, Sign, ToStart, ToStep
 from ltsft.sparse.scope import Scope, ScopeRules
 from ltsft.sparse.selection import (
+    AllEntries,
     Biases,
     Candidates,
     ChangeTimesMagnitude,
@@ -26,12 +27,14 @@ from ltsft.sparse.selection import (
     FisherInformation,
     LargestChange,
     LowRankChange,
+    NoEntries,
     Quota,
     Random,
     Selection,
 )
 
 __all__ = [
+    "AllEntries",
     "Applied",
     "Biases",
     "Budget",
@@ -47,6 +50,7 @@ __all__ = [
     "LowRankChange",
     "Mask",
     "Metadata",
+    "NoEntries",
     "Overlap",
     "Prune",
     "Quota",

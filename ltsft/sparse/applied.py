@@ -1,11 +1,11 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -47,13 +47,19 @@ class Applied:
             raise LtsftError(
                 f"{sft!r} is expected to be applied once, but is in place already; revert it first."
             )
+        _check_slots(model, sft)
         entries = _find(model, list(sft.entries), sft)
-        heads = _find_heads(model, sft, whole)
+        inside = [name for name in sft.whole if _is_inside(name, model)]
+        heads = _find(model, inside, sft) | _find_heads(model, sft, whole)
         for name, delta in sft.entries.items():
             _check_shape(name, tuple(delta.shape), entries[name])
+        for name, head in heads.items():
+            _check_shape(name, tuple(sft.whole[name].shape), head)
         _check_ties(model, sft)
         if check_base:
-            self._ledger.check_base(sft, entries)
+            # Without entries it touches no tensor of the base; then all that it knows must agree.
+            names = list(sft.entries or sft.metadata.base_digests)
+            self._ledger.check_base(sft, _find(model, names, sft))
 
         self._positions = {
             name: delta.indices.to(entries[name].device) for name, delta in sft.entries.items()
@@ -151,11 +157,11 @@ class _Ledger:
             self._tensors[name], self._stamps[name] = tensor, _stamp(tensor)
         return self._digests[name]
 
-    def check_base(self, sft: "SparseFineTuning", entries: dict[str, Tensor]) -> None:
-        """Refuse a model whose touched tensors are not those of the fine-tuning's base."""
+    def check_base(self, sft: "SparseFineTuning", tensors: dict[str, Tensor]) -> None:
+        """Refuse a model in which `tensors` are not those of the fine-tuning's base."""
         expected = sft.metadata.base_digests
-        for name in entries.keys() & expected.keys():
-            if self.digest(name, entries[name]) != expected[name]:
+        for name in tensors.keys() & expected.keys():
+            if self.digest(name, tensors[name]) != expected[name]:
                 raise LtsftError(
                     f"{sft!r} is expected to be applied to the weights it was trained from "
                     f"({sft.metadata.base_model}), but `{name}` of the model differs; load that "
@@ -206,12 +212,12 @@ def _find(model: nn.Module, names: list[str], sft: "SparseFineTuning") -> dict[s
 
 
 def _find_heads(model: nn.Module, sft: "SparseFineTuning", whole: bool | None) -> dict[str, Tensor]:
-    """Look up the whole tensors to put in place, head by head (first part of the name)."""
+    """Look up the tensors of the heads to put in place, head by head (first part of the name)."""
     if whole is False:
         return {}
     tensors = _tensors(model)
     groups: dict[str, list[str]] = defaultdict(list)
-    for name in sft.whole:
+    for name in (name for name in sft.whole if not _is_inside(name, model)):
         groups[name.split(".")[0]].append(name)
     heads: dict[str, Tensor] = {}
     for group, names in groups.items():
@@ -223,10 +229,42 @@ def _find_heads(model: nn.Module, sft: "SparseFineTuning", whole: bool | None) -
                 f"the head `{group}` of {sft!r} is expected to fit {type(model).__name__}, but the "
                 f"model lacks `{missing[0]}`; load the class it was trained in, or `whole=False`."
             )
-        for name in names:
-            _check_shape(name, tuple(sft.whole[name].shape), tensors[name])
         heads |= {name: tensors[name] for name in names}
     return heads
+
+
+def _is_inside(name: str, model: nn.Module) -> bool:
+    """Whether a name is of the encoder's, not of a head on top of it."""
+    return name.startswith(getattr(model, "base_model_prefix", "") + ".")
+
+
+def _check_slots(model: nn.Module, sft: "SparseFineTuning") -> None:
+    """Refuse a model that cannot hold the adapters as they were in training."""
+    mend = "give the `model.init_args.adapters` of its training (see `ltsft inspect`)"
+    has: dict[str, dict[str, Any]] = getattr(model, "adapter_slots", {})
+    for slot, expected in sft.metadata.slots.items():
+        if slot not in has:
+            raise LtsftError(
+                f"{sft!r} is expected to be applied to a model with an adapter slot `{slot}`, but "
+                f"{type(model).__name__} has none; {mend}. Adapters cannot be added into a plain "
+                "model's weights."
+            )
+        wanted, found = _flat(expected), _flat(has[slot])
+        for key in {**wanted, **found}:
+            if wanted.get(key) != found.get(key):
+                raise LtsftError(
+                    f"{sft!r} is expected to be applied to a model whose adapter slot `{slot}` has "
+                    f"`{key}` {wanted.get(key)} as in training, but it is {found.get(key)}; {mend}."
+                )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

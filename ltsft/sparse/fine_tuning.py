@@ -100,8 +100,8 @@ class SparseFineTuning:
     Args:
         entries: Parameter name -> selected entries. Names are relative to the model that the
             fine-tuning is applied to.
-        whole: Parameter name -> value of heads and other parameters that are kept whole. These are
-            values, not differences: scaling leaves them alone.
+        whole: Parameter name -> value of heads, adapters and other parameters that are kept whole.
+            These are values, not differences: scaling leaves them alone.
         metadata: Where it comes from and what it is for.
 
     Example:
@@ -170,6 +170,7 @@ class SparseFineTuning:
         )
         said.append(f"{self.num_params:,} entries{of} in {len(self.entries)} tensors")
         said.append(f"{len(self.whole)} whole tensors")
+        said += [f"adapters of the {slot}" for slot in meta.slots]
         return f"SparseFineTuning({', '.join(said)})"
 
     def __eq__(self, other: object) -> bool:
@@ -211,8 +212,8 @@ class SparseFineTuning:
         return SparseFineTuning(entries, {**self.whole, **other.whole}, metadata)
 
     def without_whole(self) -> "SparseFineTuning":
-        """The differences alone, without heads."""
-        return replace(self, whole={})
+        """The differences alone, without heads or adapters."""
+        return replace(self, whole={}, metadata=replace(self.metadata, slots={}))
 
     def apply(
         self, model: nn.Module, *, check_base: bool = True, whole: bool | None = None
@@ -228,7 +229,9 @@ class SparseFineTuning:
                 begin with its ``base_model_prefix``.
             check_base: Refuse a model whose weights are not those of training. Hashing the touched
                 tensors takes a second or two for a base-sized model, the first time.
-            whole: Put whole tensors in place too. ``None``: each head that the model has.
+            whole: Put heads in place too. ``None``: each head that the model has. Whole tensors
+                inside the encoder (its ``base_model_prefix`` begins their names), such as adapters,
+                are part of the fine-tuning and go in whatever is said.
 
         Returns:
             The handle that takes it off again.

@@ -14,8 +14,9 @@ class Metadata:
     Args:
         base_model: Name or path of the pretrained model.
         base_revision: Its resolved revision, where it has one.
-        base_digests: Digest of each maskable parameter of the pretrained model, without any
-            fine-tuning; compared when the fine-tuning is applied.
+        base_digests: Digests of parameters of the pretrained model, without any fine-tuning: of
+            each maskable one, or of those that were beside an adapter. Compared when the
+            fine-tuning is applied.
         tied: Names of tied parameters in training; a weight that was untied in training must not be
             applied to a model that ties it.
         trained_with: Names of the fine-tunings that were under it in training and are not part of
@@ -23,6 +24,8 @@ class Metadata:
         task: ``masked-lm``, ``pos``, …; ``None`` when unknown.
         language: Language code of the training data.
         labels: Label names in the order of the head's outputs.
+        slots: Adapter slots that its whole tensors fill, name -> description. A model must have
+            them, with the same description in its ``adapter_slots``.
         selection: How the entries were chosen, e.g. ``LargestChange``.
         rounds: Number of dense phases with a selection each.
         rewinding: Where the sparse phase started, e.g. ``ToStart``; ``None`` without a dense phase.
@@ -42,6 +45,7 @@ class Metadata:
     task: str | None = None
     language: str | None = None
     labels: list[str] | None = None
+    slots: dict[str, Any] = field(default_factory=dict)
     selection: str | None = None
     rounds: int | None = None
     rewinding: str | None = None
@@ -108,6 +112,7 @@ class Metadata:
             else other.labels
             if self.labels is None
             else agreed("labels"),
+            slots=self.slots | other.slots,
             selection=joined("selection"),
             rounds=agreed("rounds"),
             rewinding=joined("rewinding"),

@@ -71,7 +71,7 @@ frozen=('encoder.bias', 'head.bias'))
         """Sort the parameters of `module`.
 
         Raises:
-            LtsftError: If a rule matches no parameter, or nothing is left to be maskable.
+            LtsftError: If a rule matches no parameter.
         """
         aliases, owners = _aliases(module), _owner_classes(module)
 
@@ -100,19 +100,12 @@ frozen=('encoder.bias', 'head.bias'))
             return "maskable" if maskable is None or name in maskable else "frozen"
 
         roles = {name: role(name) for name in aliases}
-        scope = Scope(
+        return Scope(
             *(
                 tuple(n for n in aliases if roles[n] == part)
                 for part in ("maskable", "whole", "frozen")
             )
         )
-        if not scope.maskable:
-            raise LtsftError(
-                "`scope` is expected to leave at least one parameter maskable, but "
-                f"{len(scope.whole)} are whole and {len(scope.frozen)} frozen of {len(aliases)}; "
-                "loosen `scope.frozen`, `scope.whole` or `scope.maskable`."
-            )
-        return scope
 
 
 def owned_by(module: nn.Module, type_glob: str) -> set[str]:

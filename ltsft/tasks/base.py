@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningModule
@@ -15,9 +16,11 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from ltsft.errors import LtsftError
+from ltsft.modules.adapters import Adapters, SlotName
 from ltsft.sparse import ScopeRules, SparseFineTuning
 from ltsft.sparse.scope import owned_by
 from ltsft.tasks.encoder import build_encoder, config_values, is_inside, load_encoder
+from ltsft.tasks.trained_slot import TrainedSlot
 
 Batch = dict[str, Any]
 
@@ -46,6 +49,9 @@ class Task(LightningModule, ABC):
             without warm-up. The default is the paper's for all tasks but NLI, which has 2e-5.
         weight_decay: AdamW's decoupled weight decay per step, times the rate; 0 in the authors'
             scripts.
+        adapters: Train an adapter and the head, and nothing else (MAD-X 2.0): a task's, over the
+            language's that `base_sfts` brings; in masked language modelling a language's, and no
+            head. With ``sparse.selection: NoEntries``. By default there are no adapters.
         model_config: Filled in by checkpoints, which bring the model's configuration so that they
             load without `base_model` and `base_sfts`; leave it out.
 
@@ -65,6 +71,9 @@ class Task(LightningModule, ABC):
     task_name: str
     """What the fine-tuning is said to be for, e.g. ``pos``."""
 
+    trained_slot: ClassVar[SlotName] = "task"
+    """Which adapter is trained, where there are adapters."""
+
     model: PreTrainedModel
     labels: list[str] | None = None
 
@@ -76,6 +85,7 @@ class Task(LightningModule, ABC):
         language: str | None = None,
         learning_rate: float = 5e-5,
         weight_decay: float = 0.0,
+        adapters: Adapters | None = None,
         model_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -86,6 +96,9 @@ class Task(LightningModule, ABC):
         self.language = language
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        # A checkpoint brings primitives.
+        self.adapters = Adapters(**adapters) if isinstance(adapters, Mapping) else adapters
+        self._adapter: TrainedSlot | None = None
         self._model_config = model_config
         self._languages: dict[str, None] = {}  # trained on, in order
         # Not a ModuleDict: made anew for each evaluation, and no part of checkpoints.
@@ -115,11 +128,20 @@ class Task(LightningModule, ABC):
         )
         self.revision = getattr(self.model.config, "_commit_hash", None) or self.revision
         self._prepare_model()
+        if self.adapters is not None:
+            self._adapter = TrainedSlot(
+                self.model, self.adapters, self.trained_slot, self.stays_beside_adapters
+            )
+            self._fresh |= self._adapter.parameters.keys()
         for sft in sfts:
             sft.apply(self.model, whole=None if self.takes_head_of(sft) else False)
 
     def _prepare_model(self) -> None:
         """Change the model before fine-tunings are put in place; nothing to change by default."""
+
+    def stays_beside_adapters(self, parameter: str) -> bool:
+        """Whether a parameter is fixed where an adapter trains: what is pretrained but the head."""
+        return is_inside(parameter, self.model) and parameter not in self._fresh
 
     def takes_head_of(self, sft: SparseFineTuning) -> bool:
         """Whether the whole tensors of a fine-tuning belong to this task.
@@ -172,7 +194,8 @@ class Task(LightningModule, ABC):
 
         Normalisation layers are frozen (Ansell et al., 2022, §4.1). The head is whole, and so is
         what was initialised afresh inside the encoder: a difference to a random start that is lost
-        cannot be applied. The rest is maskable.
+        cannot be applied. An adapter in training is of that kind. The rest is maskable, unless
+        there are adapters: then it is fixed.
         """
         names = [name for name, _ in self.model.named_parameters(remove_duplicate=False)]
         heads = {name.split(".")[0] for name in names if not is_inside(name, self.model)}
@@ -184,7 +207,7 @@ class Task(LightningModule, ABC):
 
     def sft_metadata(self) -> dict[str, Any]:
         """Where a fine-tuning of this model comes from; fields of `Metadata`."""
-        return {
+        return (self._adapter.metadata() if self._adapter else {}) | {
             "base_model": self.base_model,
             "base_revision": self.revision,
             "trained_with": list(self.base_sfts),
@@ -232,10 +255,12 @@ class Task(LightningModule, ABC):
 
     @override
     def setup(self, stage: str) -> None:
-        """Let the data number labels as the model does."""
+        """Let the data number labels as the model does; start an adapter."""
         use_labels = getattr(getattr(self.trainer, "datamodule", None), "use_labels", None)
         if self.labels is not None and use_labels is not None:
             use_labels(self.labels)
+        if stage == "fit" and self._adapter is not None:
+            self._adapter.fill()
 
     @override
     def on_validation_epoch_start(self) -> None:
@@ -285,7 +310,10 @@ class Task(LightningModule, ABC):
             "model_config": config_values(self.model),
             "revision": self.revision,
             "language": self._trained_language(),
+            "adapters": None if self.adapters is None else asdict(self.adapters),
         }
+        if self._adapter is not None:
+            checkpoint["base_digests"] = self._adapter.base_digests
         if self.labels is not None:
             checkpoint["hyper_parameters"]["labels"] = self.labels
         checkpoint["fresh_parameters"] = sorted(self._fresh)
@@ -300,6 +328,8 @@ class Task(LightningModule, ABC):
                 f"{', '.join(saved['labels'])}, but got {', '.join(self.labels)}; leave them out."
             )
         self._fresh = frozenset(checkpoint.get("fresh_parameters", self._fresh))
+        if self._adapter is not None:
+            self._adapter.base_digests = checkpoint["base_digests"]
         if self.language is None and saved.get("language"):
             self._languages = dict.fromkeys(saved["language"].split("+"))
 

@@ -32,6 +32,7 @@ class MaskedLM(Task):
 
     auto_class = AutoModelForMaskedLM
     task_name = "masked-lm"
+    trained_slot = "language"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -52,6 +53,11 @@ class MaskedLM(Task):
     @override
     def takes_head_of(self, sft: SparseFineTuning) -> bool:
         return sft.metadata.task in (None, "masked-lm")
+
+    @override
+    def stays_beside_adapters(self, parameter: str) -> bool:
+        """The pretrained head too: all that is pretrained (Ansell et al., 2022, §2.1)."""
+        return parameter not in self._fresh
 
     @override
     def scope_rules(self) -> ScopeRules:

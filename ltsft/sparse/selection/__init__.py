@@ -3,6 +3,7 @@
 Read :mod:`candidates`, :mod:`observer` and :mod:`base` first; every other module is one criterion.
 """
 
+from ltsft.sparse.selection.all_or_none import AllEntries, NoEntries
 from ltsft.sparse.selection.base import Selection
 from ltsft.sparse.selection.biases import Biases
 from ltsft.sparse.selection.candidates import Candidates
@@ -16,6 +17,7 @@ from ltsft.sparse.selection.quota import Quota
 from ltsft.sparse.selection.random import Random
 
 __all__ = [
+    "AllEntries",
     "Biases",
     "Candidates",
     "ChangeTimesMagnitude",
@@ -23,6 +25,7 @@ __all__ = [
     "FisherInformation",
     "LargestChange",
     "LowRankChange",
+    "NoEntries",
     "Observer",
     "Quota",
     "Random",

@@ -20,6 +20,9 @@ class Selection(Observer, ABC):
     needs_budget: bool = True
     """Whether K is given from outside; otherwise the criterion itself implies it."""
 
+    needs_entries: bool = True
+    """Whether there must be maskable entries to choose from."""
+
     def __str__(self) -> str:
         """The name that logs and metadata give it; with settings where it has any."""
         return type(self).__name__
