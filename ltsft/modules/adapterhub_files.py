@@ -1,0 +1,137 @@
+"""Reading the files of the `adapters` library, which are hostile until checked."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from ltsft.errors import LtsftError
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
+"""Names of the file with the tensors; the former is taken where both are there."""
+
+_MAX_BYTES = 2 << 30  # the adapters of a large model take less than a tenth of it
+
+_Files = dict[PurePosixPath, Callable[[], bytes]]
+
+
+def read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read config and tensors. Pickles can make tensors only, and zips are not unpacked.
+
+    Args:
+        source: Folder, zip, or the file with the tensors.
+
+    Raises:
+        LtsftError: If there is nothing to read, more than one adapter, or no safe way to read it.
+    """
+    files = _list(source)
+    configs = [path for path in files if path.name == CONFIG and not _is_leftover(path)]
+    if len(configs) != 1:
+        raise LtsftError(
+            f"`{source}` is expected to hold one `{CONFIG}`, but holds {len(configs)}; name the "
+            "folder of an adapter."
+        )
+    folder = configs[0].parent
+    named = [source.name] if source.is_file() and source.suffix != ".zip" else WEIGHTS
+    weights = next((folder / name for name in named if folder / name in files), None)
+    if weights is None:
+        raise LtsftError(
+            f"`{source}` is expected to hold {' or '.join(WEIGHTS)} beside `{CONFIG}`, but holds "
+            "neither."
+        )
+    return _config(files[configs[0]](), source), _tensors(files[weights](), weights.name, source)
+
+
+def _list(source: Path) -> _Files:
+    if source.is_dir():
+        paths = [path for path in sorted(source.rglob("*")) if path.is_file()]
+        return {_inside(path, source): path.read_bytes for path in paths}
+    if not source.is_file():
+        raise LtsftError(
+            f"`{source}` is expected to be a folder or file of an adapter, but there is none."
+        )
+    if source.suffix != ".zip":
+        beside = [source, source.parent / CONFIG]
+        return {_inside(p, source.parent): p.read_bytes for p in beside if p.is_file()}
+    try:
+        archive = zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise LtsftError(f"`{source}` is expected to be a zip, but is not: {error}.") from error
+    files: _Files = {}
+    for member in archive.infolist():
+        path = PurePosixPath(member.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise LtsftError(
+                f"`{source}` is expected to hold files inside of it, but names {member.filename!r}."
+            )
+        if member.file_size > _MAX_BYTES:
+            raise LtsftError(
+                f"`{source}` is expected to be an adapter, but `{member.filename}` in it takes "
+                f"{member.file_size:,} bytes."
+            )
+        files[path] = _member(archive, member, source)
+    return files
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: Path) -> Callable[[], bytes]:
+    def read() -> bytes:
+        try:
+            return archive.read(member)
+        # A cut or altered archive fails in many ways, an encrypted one with RuntimeError.
+        except Exception as error:
+            raise LtsftError(
+                f"`{member.filename}` in `{source}` is expected to be readable, but: {error}; "
+                "download it again."
+            ) from error
+
+    return read
+
+
+def _inside(path: Path, folder: Path) -> PurePosixPath:
+    return PurePosixPath(path.relative_to(folder).as_posix())
+
+
+def _is_leftover(path: PurePosixPath) -> bool:
+    """Whether macOS left it: binary files whose names begin with ``._``."""
+    return any(part.startswith("._") or part == "__MACOSX" for part in path.parts)
+
+
+def _config(data: bytes, source: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(data)
+    except ValueError as error:  # no JSON, or no text
+        raise LtsftError(
+            f"`{CONFIG}` in `{source}` is expected to be JSON, but: {error}."
+        ) from error
+    if not isinstance(about, dict):
+        raise LtsftError(f"`{CONFIG}` in `{source}` is expected to be an object, but is not.")
+    return about
+
+
+def _tensors(data: bytes, name: str, source: Path) -> dict[str, Tensor]:
+    try:
+        if name.endswith(".safetensors"):
+            tensors = load_safetensors(data)
+        else:
+            tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    # What a damaged or hostile file raises depends on where it is wrong.
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise LtsftError(
+            f"`{name}` in `{source}` is expected to hold tensors and nothing else, but cannot be "
+            f"read: {reason[0]:.120}"
+        ) from error
+    if not isinstance(tensors, dict) or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in tensors.items()
+    ):
+        raise LtsftError(
+            f"`{name}` in `{source}` is expected to hold tensors by name, but holds something else."
+        )
+    return tensors
