@@ -1,11 +1,11 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ltsft.errors import LtsftError
 from ltsft.sparse.digest import tensor_digest
 from ltsft.sparse.scope import tied_names
+from ltsft.sparse.slots import check_slots
 
 if TYPE_CHECKING:
     from ltsft.sparse.fine_tuning import SparseFineTuning
@@ -47,7 +48,7 @@ class Applied:
             raise LtsftError(
                 f"{sft!r} is expected to be applied once, but is in place already; revert it first."
             )
-        _check_slots(model, sft)
+        check_slots(model, sft)
         entries = _find(model, list(sft.entries), sft)
         inside = [name for name in sft.whole if _is_inside(name, model)]
         heads = _find(model, inside, sft) | _find_heads(model, sft, whole)
@@ -160,7 +161,7 @@ class _Ledger:
     def check_base(self, sft: "SparseFineTuning", tensors: dict[str, Tensor]) -> None:
         """Refuse a model in which `tensors` are not those of the fine-tuning's base."""
         expected = sft.metadata.base_digests
-        for name in tensors.keys() & expected.keys():
+        for name in (name for name in tensors if name in expected):
             if self.digest(name, tensors[name]) != expected[name]:
                 raise LtsftError(
                     f"{sft!r} is expected to be applied to the weights it was trained from "
@@ -236,35 +237,6 @@ def _find_heads(model: nn.Module, sft: "SparseFineTuning", whole: bool | None) -
 def _is_inside(name: str, model: nn.Module) -> bool:
     """Whether a name is of the encoder's, not of a head on top of it."""
     return name.startswith(getattr(model, "base_model_prefix", "") + ".")
-
-
-def _check_slots(model: nn.Module, sft: "SparseFineTuning") -> None:
-    """Refuse a model that cannot hold the adapters as they were in training."""
-    mend = "give the `model.init_args.adapters` of its training (see `ltsft inspect`)"
-    has: dict[str, dict[str, Any]] = getattr(model, "adapter_slots", {})
-    for slot, expected in sft.metadata.slots.items():
-        if slot not in has:
-            raise LtsftError(
-                f"{sft!r} is expected to be applied to a model with an adapter slot `{slot}`, but "
-                f"{type(model).__name__} has none; {mend}. Adapters cannot be added into a plain "
-                "model's weights."
-            )
-        wanted, found = _flat(expected), _flat(has[slot])
-        for key in {**wanted, **found}:
-            if wanted.get(key) != found.get(key):
-                raise LtsftError(
-                    f"{sft!r} is expected to be applied to a model whose adapter slot `{slot}` has "
-                    f"`{key}` {wanted.get(key)} as in training, but it is {found.get(key)}; {mend}."
-                )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

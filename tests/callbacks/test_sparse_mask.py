@@ -8,7 +8,16 @@ from torch import nn
 
 from ltsft.callbacks import Phase, SparseMaskCallback
 from ltsft.errors import LtsftError
-from ltsft.sparse import Biases, Budget, LargestChange, Random, ScopeRules, SparseFineTuning
+from ltsft.sparse import (
+    AllEntries,
+    Biases,
+    Budget,
+    LargestChange,
+    NoEntries,
+    Random,
+    ScopeRules,
+    SparseFineTuning,
+)
 from tests.callbacks.plain import Plain, callback, data, trainer, values
 
 
@@ -234,6 +243,42 @@ def test_biases_need_no_budget_and_move_nothing_else():
     assert sft.sft.num_params == 11
 
 
+def test_all_entries_are_full_fine_tuning_in_one_phase():
+    """Bit for bit what the Trainer does without the callback."""
+    module, plain = Plain(), Plain()
+    sft = SparseMaskCallback(sparse=Phase(max_steps=15), selection=AllEntries())
+    run = trainer(sft)
+    run.fit(module, data())
+    trainer(max_steps=15).fit(plain, data())
+    assert run.global_step == 15
+    assert list(sft.sft.metadata.phases) == ["sparse"]
+    assert sft.sft.num_params == sft.sft.metadata.num_maskable == 83
+    for name, value in values(plain).items():
+        assert torch.equal(values(module)[name], value)
+
+
+@pytest.mark.parametrize("maskable", [True, False])
+def test_no_entries_train_whole_parameters_alone(maskable):
+    """Whether the rest is frozen by the scope, or maskable and not selected."""
+    module = Plain()
+    before = values(module)
+    scope = ScopeRules(whole=["layers.3"], frozen=[] if maskable else ["layers.0"])
+    sft = SparseMaskCallback(sparse=Phase(max_steps=5), selection=NoEntries(), scope=scope)
+    trainer(sft).fit(module, data())
+    head = {"layers.3.weight", "layers.3.bias"}
+    assert {n for n in before if not torch.equal(values(module)[n], before[n])} == head
+    assert sft.sft.whole.keys() == head
+    assert sft.sft.num_params == len(sft.sft.entries) == 0
+    fresh = Plain()
+    with sft.sft.apply(fresh):
+        for name, value in values(module).items():
+            assert torch.equal(fresh.get_parameter(name), value)
+    if maskable:
+        other = Plain(seed=1)
+        with pytest.raises(LtsftError, match="weights it was trained from .*layers.0.weight"):
+            sft.sft.apply(other)
+
+
 def test_schedules_see_the_length_of_the_phase():
     """`estimated_stepping_batches` is the phase's; a linear schedule ends at 0 in both."""
     rates, estimates = [], []
@@ -372,6 +417,15 @@ class TestMistakes:
 
     def test_a_budget_where_none_is_needed(self):
         self.refused("left out with `Biases`", [callback(selection=Biases())])
+
+    @pytest.mark.parametrize("selection", [LargestChange(), Biases(), AllEntries()])
+    def test_nothing_to_choose_from(self, selection):
+        sft = SparseMaskCallback(selection=selection, scope=ScopeRules(whole=["layers"]))
+        self.refused(
+            f"leave entries to choose from for `{type(selection).__name__}`, but 4 parameters are "
+            "whole, 0 frozen and none is maskable; .*NoEntries",
+            [sft],
+        )
 
     def test_more_than_there_is(self):
         self.refused("at most the 83 maskable entries", [callback(84)])

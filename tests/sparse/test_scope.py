@@ -76,9 +76,11 @@ def test_a_rule_that_matches_nothing_is_refused(part):
         ScopeRules(**{part: ["clasifier"]}).resolve(Model())
 
 
-def test_nothing_left_to_mask_is_refused():
-    with pytest.raises(LtsftError, match="at least one parameter maskable, but 0 are whole and 9"):
-        ScopeRules(frozen=["*"]).resolve(Model())
+def test_nothing_need_be_maskable():
+    """Whether that will do is for the selection to say."""
+    scope = ScopeRules(whole=["head2"], frozen=["*"]).resolve(Model())
+    assert scope.maskable == ()
+    assert len(scope.frozen) == 8 + 1
 
 
 def test_owners_and_ties():
