@@ -1,13 +1,17 @@
 """``ltsft inspect``: what a fine-tuning is, on what base, and its size per tensor."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from ltsft.commands.complaints import PlainParser
 from ltsft.commands.files import table
+from ltsft.modules.adapter_slot import AdapterSlot
+from ltsft.modules.adapters import Adapters
 from ltsft.sparse import EncoderSize, Equivalents, SparseFineTuning
 
 _NUM_TENSORS_SHOWN = 10
+_NUM_WHOLE_SHOWN = 6
 
 
 def main(name: str, args: list[str]) -> None:
@@ -33,10 +37,16 @@ def describe(sft: SparseFineTuning) -> dict[str, Any]:
         `num_total`, `density` (share of the maskable entries), `density_of_model` (of all the
         model's), `reduction_factor` (the r of adapters of that size, where layers and hidden size
         can be read off names and shapes) and `reduction_factor_invertible` (the r beside an
-        invertible adapter, where there is room for one), `num_whole` (parameters in whole tensors),
-        `tensors` (largest first) and `whole`.
+        invertible adapter, where there is room for one), `adapters` (by slot: `num_params`,
+        `nominal_num_params`, the K that stands for it in the paper, the `options` of
+        `model.init_args.adapters` that a model needs for it), `num_whole` (parameters in whole
+        tensors), `tensors` (largest first) and `whole`.
+
+    Raises:
+        LtsftError: If the description of an adapter is none.
     """
     meta, same = sft.metadata, _equivalents(sft)
+    slots = {name: AdapterSlot.from_json(slot) for name, slot in meta.slots.items()}
     tensors = [
         {
             "name": name,
@@ -61,6 +71,16 @@ def describe(sft: SparseFineTuning) -> dict[str, Any]:
         "density_of_model": same.density_of_model,
         "reduction_factor": same.reduction_factor,
         "reduction_factor_invertible": same.reduction_factor_invertible,
+        "adapters": {
+            name: {
+                "num_params": slot.num_params(),
+                "nominal_num_params": slot.nominal_num_params(),
+                "size": slot.explain(),
+                "options": asdict(Adapters.of_slot(slot)),
+                "slot": slot.to_json(),
+            }
+            for name, slot in slots.items()
+        },
         "num_whole": sum(tensor.numel() for tensor in sft.whole.values()),
         "phases": meta.phases,
         "versions": meta.versions,
@@ -111,9 +131,14 @@ def as_text(name: str, said: dict[str, Any], show_all: bool) -> str:
         say(key, value)
     if said["versions"]:
         say("made by", ", ".join(f"{lib} {version}" for lib, version in said["versions"].items()))
+    for slot, values in said["adapters"].items():
+        say("adapter", f"of the {slot}: {values['size']}")
+        say("options", ", ".join(f"{key}: {value}" for key, value in values["options"].items()))
     if said["whole"]:
-        names = ", ".join(f"{tensor} {shape}" for tensor, shape in said["whole"].items())
-        say("whole", f"{said['num_whole']:,} parameters: {names}")
+        names = [f"{tensor} {shape}" for tensor, shape in said["whole"].items()]
+        if not show_all and (more := len(names) - _NUM_WHOLE_SHOWN) > 0:
+            names = [*names[:_NUM_WHOLE_SHOWN], f"and {more} more (--all)"]
+        say("whole", f"{said['num_whole']:,} parameters: {', '.join(names)}")
     tensors = said["tensors"] if show_all else said["tensors"][:_NUM_TENSORS_SHOWN]
     rows = [
         [t["name"], str(t["shape"]), f"{t['num_params']:,}", f"{t['density']:.2%}"] for t in tensors

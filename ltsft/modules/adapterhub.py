@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ltsft.errors import LtsftError
+from ltsft.modules.adapter_slot import AdapterSlot, SlotName
 from ltsft.modules.adapterhub_files import read_files
-from ltsft.modules.adapters import Adapters, AdapterSlot, SlotName
+from ltsft.modules.adapters import Adapters
 from ltsft.sparse import Metadata, SparseFineTuning
 
 _TYPES: dict[SlotName, str] = {"language": "text_lang", "task": "text_task"}  # of 2020

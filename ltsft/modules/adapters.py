@@ -1,104 +1,13 @@
-"""What adapters a model has: the options, and the slots that follow for one encoder."""
+"""What adapters a model has: the options."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+import math
+from dataclasses import dataclass, field
+from typing import get_args
 
 from ltsft.errors import LtsftError
+from ltsft.modules.adapter_slot import AdapterSlot, SlotName, Stacking
 from ltsft.modules.bottleneck import Activation, check_activation
 from ltsft.modules.invertible import InvertibleAdapter
-
-SlotName = Literal["language", "task"]
-Stacking = Literal["code", "paper"]
-
-
-@dataclass(frozen=True)
-class AdapterSlot:
-    """A place for one adapter in an encoder: what must agree for an adapter to fit in.
-
-    Args:
-        hidden_size: h of the encoder.
-        num_layers: L, layers of the encoder.
-        layers: Numbers, from 0, of the layers that hold an adapter.
-        width: m, the inner size of each adapter.
-        activation: Non-linearity of the adapters.
-        invertible_width: Inner size of the invertible adapter's halves; ``None`` for a slot without
-            an invertible adapter.
-        invertible_activation: Non-linearity of the invertible adapter, if there is one.
-        stacking: How a task's adapter is put on a language's; ``None`` in the language slot, whose
-            adapter is the first in either form.
-        over: The language slot under a task's; ``None`` if there is none.
-    """
-
-    hidden_size: int
-    num_layers: int
-    layers: list[int]
-    width: int
-    activation: Activation
-    invertible_width: int | None = None
-    invertible_activation: Activation | None = None
-    stacking: Stacking | None = None
-    over: "AdapterSlot | None" = None
-
-    def num_params(self) -> int:
-        """Number of parameters: layers · (2hm + m + h), with invertible adapter + 2hq + 2q + h.
-
-        Example:
-            >>> mad_x_2 = Adapters().slots(hidden_size=768, num_layers=12)
-            >>> {name: slot.num_params() for name, slot in mad_x_2.items()}
-            {'language': 6796800, 'task': 819984}
-        """
-        h, m, q = self.hidden_size, self.width, self.invertible_width
-        in_layers = len(self.layers) * (2 * h * m + m + h)
-        return in_layers + (0 if q is None else 2 * h * q + 2 * q + h)
-
-    def nominal_num_params(self) -> int:
-        """K of the sparse fine-tuning that stands beside it: L · 2hm, with invertible adapter + h².
-
-        Ansell et al. (2022), §4.3: 12 · 2 · 768² / r; 7,667,712 for a language at r = 2. It differs
-        from :meth:`num_params` in what :meth:`explain` says.
-        """
-        h, m = self.hidden_size, self.width
-        return self.num_layers * 2 * h * m + (0 if self.invertible_width is None else h * h)
-
-    def explain(self) -> str:
-        """Both numbers and why they differ.
-
-        Example:
-            >>> Adapters().slots(768, 12)["language"].explain()
-            '6,796,800 parameters in 11 of 12 layers and the invertible adapter; the nominal K is \
-7,667,712, which counts 12 layers without biases, and h² for the invertible adapter, twice what \
-its matrices have'
-        """
-        what = f"{len(self.layers)} of {self.num_layers} layers"
-        counted = f"{self.num_layers} layers without biases"
-        if self.invertible_width is not None:
-            what += " and the invertible adapter"
-            counted += ", and h² for the invertible adapter, twice what its matrices have"
-        return (
-            f"{self.num_params():,} parameters in {what}; the nominal K is "
-            f"{self.nominal_num_params():,}, which counts {counted}"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Primitives, for the metadata of an adapter."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Any) -> "AdapterSlot":
-        """Read what :meth:`to_json` gave.
-
-        Raises:
-            LtsftError: If it is something else.
-        """
-        try:
-            over = values.get("over")
-            slot = cls(**{**values, "over": None if over is None else cls.from_json(over)})
-            slot.explain()  # numbers where numbers belong, or a TypeError
-            return slot
-        except (AttributeError, TypeError) as error:
-            raise LtsftError(
-                f"the description of an adapter slot is expected, but got {values!r:.80}."
-            ) from error
 
 
 @dataclass
@@ -153,6 +62,30 @@ class Adapters:
                 "is `paper`, whose task adapter reads the language slot's output, but got None; "
                 "use `code`."
             )
+
+    @classmethod
+    def of_slot(cls, name: SlotName, slot: AdapterSlot) -> "Adapters":
+        """The options that make a slot; what it does not depend on is at its default.
+
+        Args:
+            name: The slot's name.
+            slot: The slot, as in the metadata of what fills it.
+        """
+        under = slot if name == "language" else slot.over
+        factors: dict[str, float | None] = {"language_reduction_factor": None}
+        if under is not None:
+            factors = {"language_reduction_factor": _factor(slot.hidden_size, under.width)}
+        if name == "task":
+            factors["task_reduction_factor"] = _factor(slot.hidden_size, slot.width)
+        left_out = [number for number in range(slot.num_layers) if number not in slot.layers]
+        return cls(
+            **factors,
+            invertible=under is None or under.invertible_width is not None,
+            leave_out=[-1] if left_out == [slot.num_layers - 1] else left_out,
+            stacking=slot.stacking or "code",
+            activation=slot.activation,
+            invertible_activation=(under and under.invertible_activation) or "relu",
+        )
 
     def slots(
         self, hidden_size: int, num_layers: int, trained: SlotName = "task"
@@ -218,6 +151,14 @@ class Adapters:
                 f"{num_layers} of this encoder."
             )
         return [number for number in range(num_layers) if number not in left_out]
+
+
+def _factor(hidden_size: int, width: int) -> float:
+    """The inverse of :func:`_width`."""
+    factor = hidden_size / width
+    if _width(hidden_size, factor) != width:
+        factor = math.nextafter(factor, 0)  # rounded up, it would give one less
+    return int(factor) if factor.is_integer() else factor
 
 
 def _width(hidden_size: int, reduction_factor: float | None) -> int:

@@ -6,7 +6,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError
-from ltsft.modules.adapters import Adapters, AdapterSlot, SlotName
+from ltsft.modules.adapter_slot import AdapterSlot, SlotName
+from ltsft.modules.adapters import Adapters
 from ltsft.modules.bottleneck import Bottleneck
 from ltsft.modules.invertible import InvertibleAdapter
 

@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from ltsft.errors import LtsftError
-from ltsft.modules.adapters import Adapters, SlotName
+from ltsft.modules.adapter_slot import SlotName
+from ltsft.modules.adapters import Adapters
 from ltsft.sparse import ScopeRules, SparseFineTuning
 from ltsft.sparse.scope import owned_by
 from ltsft.tasks.encoder import build_encoder, config_values, is_inside, load_encoder

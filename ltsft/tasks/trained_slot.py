@@ -6,7 +6,8 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
-from ltsft.modules.adapters import Adapters, SlotName
+from ltsft.modules.adapter_slot import SlotName
+from ltsft.modules.adapters import Adapters
 from ltsft.modules.insertion import insert_adapters, neighbours, slot_modules
 from ltsft.sparse.applied import base_digests
 

@@ -7,7 +7,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from ltsft.errors import LtsftError
-from ltsft.modules.adapters import Adapters, AdapterSlot
+from ltsft.modules.adapter_slot import AdapterSlot
+from ltsft.modules.adapters import Adapters
 from ltsft.modules.insertion import insert_adapters, slot_modules
 
 TABLE = [
@@ -79,6 +80,28 @@ def test_layers_that_are_left_out_are_stored_resolved():
 def test_a_language_is_trained_without_a_slot_above_it():
     assert list(Adapters().slots(8, 2, "language")) == ["language"]
     assert list(Adapters(language_reduction_factor=None).slots(8, 2)) == ["task"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Adapters(),
+        Adapters(5, 2.5, invertible=False, leave_out=[0, 2], stacking="paper", activation="gelu"),
+        Adapters(1, 0.5, leave_out=[], invertible_activation="gelu_new"),
+        Adapters(None, 3),
+    ],
+)
+def test_options_can_be_told_from_a_slot(options):
+    """So that a message, or `ltsft inspect`, can say what a model needs for an adapter."""
+    for name, slot in options.slots(768, 12).items():
+        again = Adapters.of_slot(name, slot)
+        assert again.slots(768, 12, name)[name] == slot
+
+
+def test_every_width_has_a_reduction_factor():
+    for width in range(1, 1537):
+        slot = AdapterSlot(768, 2, [0], width, "relu")
+        assert Adapters.of_slot("task", slot).slots(768, 2)["task"].width == width
 
 
 def test_slots_survive_json():
