@@ -70,6 +70,18 @@ def test_mad_x(arguments, task):
     )
 
 
+def test_a_system_may_come_after_options_as_in_a_study(arguments):
+    """A study says its own fits by options, and a system's by a file after them."""
+    options = ["--model", "MaskedLM", "--data", "TextData", *arguments["language"]]
+    options += ["--sparse.budget.density", "0.1", "--sparse.sparse.max_steps", "7"]
+    overlay = ["--config", str(CONFIGS / "systems/madx_language.yaml")]
+    cli = SftCLI(["fit", *options, *overlay], run=False)
+    sparse = next(c for c in cli.trainer.callbacks if hasattr(c, "selection"))
+    assert sparse.budget is None
+    assert sparse.sparse.max_steps == 7
+    assert cli.model.adapters == Adapters()
+
+
 def test_options_of_adapters_can_be_set_on_the_command_line(arguments):
     option = "--model.init_args.adapters.task_reduction_factor"
     model, _ = build("pos", "madx_task", arguments, option, "4")
