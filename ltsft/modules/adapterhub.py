@@ -112,11 +112,12 @@ class _Reader:
                 f"{model_type!r}."
             )
         self.prefix = _PREFIXES[model_type]
-        self.hidden_size = about.get("hidden_size")
-        if not isinstance(self.hidden_size, int) or self.hidden_size < 1:
+        hidden_size = about.get("hidden_size")
+        if not isinstance(hidden_size, int) or hidden_size < 1:
             raise LtsftError(
-                f"`hidden_size` is expected to be a positive number, but got {self.hidden_size!r}."
+                f"`hidden_size` is expected to be a positive number, but got {hidden_size!r}."
             )
+        self.hidden_size = hidden_size
         self.left_out = set(self._left_out(config.get("leave_out") or []))
         self.activation = self._activation(config.get("non_linearity"))
         self.invertible_activation = self._invertible_activation()

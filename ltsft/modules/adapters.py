@@ -64,18 +64,18 @@ class Adapters:
             )
 
     @classmethod
-    def of_slot(cls, name: SlotName, slot: AdapterSlot) -> "Adapters":
+    def of_slot(cls, slot: AdapterSlot) -> "Adapters":
         """The options that make a slot; what it does not depend on is at its default.
 
         Args:
-            name: The slot's name.
             slot: The slot, as in the metadata of what fills it.
         """
-        under = slot if name == "language" else slot.over
+        is_task = slot.stacking is not None
+        under = slot.over if is_task else slot
         factors: dict[str, float | None] = {"language_reduction_factor": None}
         if under is not None:
             factors = {"language_reduction_factor": _factor(slot.hidden_size, under.width)}
-        if name == "task":
+        if is_task:
             factors["task_reduction_factor"] = _factor(slot.hidden_size, slot.width)
         left_out = [number for number in range(slot.num_layers) if number not in slot.layers]
         return cls(

@@ -94,14 +94,14 @@ def test_a_language_is_trained_without_a_slot_above_it():
 def test_options_can_be_told_from_a_slot(options):
     """So that a message, or `ltsft inspect`, can say what a model needs for an adapter."""
     for name, slot in options.slots(768, 12).items():
-        again = Adapters.of_slot(name, slot)
+        again = Adapters.of_slot(slot)
         assert again.slots(768, 12, name)[name] == slot
 
 
 def test_every_width_has_a_reduction_factor():
     for width in range(1, 1537):
-        slot = AdapterSlot(768, 2, [0], width, "relu")
-        assert Adapters.of_slot("task", slot).slots(768, 2)["task"].width == width
+        slot = AdapterSlot(768, 2, [0], width, "relu", stacking="code")
+        assert Adapters.of_slot(slot).slots(768, 2)["task"].width == width
 
 
 def test_slots_survive_json():
