@@ -4,7 +4,8 @@ Read in this order: :mod:`scope` (which parameters take part), :mod:`budget` (ho
 move) and :mod:`equivalents`, :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`,
 :mod:`rewinding` (where the sparse phase starts), :mod:`freezer` (training only those),
 :mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking it off),
-:mod:`composition`, :mod:`file_format`, :mod:`overlap`.
+:mod:`slots` (which models can hold an adapter), :mod:`composition`, :mod:`file_format`,
+:mod:`overlap`.
 """
 
 from ltsft.sparse.applied import Applied

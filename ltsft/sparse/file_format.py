@@ -7,7 +7,7 @@ Tensors, for each parameter ``NAME``:
 * ``values/NAME``: the differences at those positions, floating point, [K]. Every selected position
   is there, also where the difference is 0.
 * ``shape/NAME``: the parameter's shape, int64.
-* ``whole/NAME``: a tensor kept whole (heads); its value, not a difference.
+* ``whole/NAME``: a tensor kept whole (heads, adapters); its value, not a difference.
 
 Metadata: one string under the key ``ltsft``, a JSON object with ``format_version`` (the number 1),
 ``digest`` (the SHA-256 that :func:`_digest` defines) and ``sft`` (the object of
