@@ -17,8 +17,9 @@ class LanguageSfts(Callback):
 
     Each batch says in ``batch["source"]`` which language it is in; that language's fine-tuning is
     added before the batch and taken off, bit for bit, when another language follows or the
-    evaluation ends. Heads in language fine-tunings are left out. A language without an entry has
-    no language fine-tuning in place.
+    evaluation ends. Heads in language fine-tunings are left out, adapters
+    take the place of what was in their slot. A language without an entry has no language
+    fine-tuning in place.
 
     In training it is in place for the forward and the backward pass of each batch only, and is off
     before the optimizer steps: the gradient is that of θ⁰ + φ_task + φ_source, the step is one of
