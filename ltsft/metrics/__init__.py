@@ -2,8 +2,7 @@
 
 from ltsft.metrics.attachment import (
     AttachmentCounts,
-    AttachmentScores,
-    PaperAttachmentScores,
+    AttachmentScore,
     count_attachments,
     universal_relation,
 )
@@ -14,9 +13,8 @@ from ltsft.metrics.token_accuracy import TokenAccuracy
 
 __all__ = [
     "AttachmentCounts",
-    "AttachmentScores",
+    "AttachmentScore",
     "MeanLoss",
-    "PaperAttachmentScores",
     "Perplexity",
     "Span",
     "SpanF1",

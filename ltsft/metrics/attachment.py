@@ -1,7 +1,7 @@
 """Attachment scores of dependency parses: the official ones, and those of the paper's code.
 
-UAS is the share of words with the right head; LAS asks for the right relation too. Both functions
-count, and division comes last, so that batches and ranks of any size give one score.
+UAS is the share of words with the right head; LAS asks for the right relation too. Words are
+counted and division comes last, so that batches and ranks of any size give one score.
 """
 
 from typing import NamedTuple
@@ -84,36 +84,44 @@ def count_attachments(
     return AttachmentCounts(attached.sum(), labelled.sum(), is_word.sum())
 
 
-class AttachmentScores(Metric):
-    """The official scores, for heads decoded to trees: ``uas`` and ``las``, from 0 to 1.
+class AttachmentScore(Metric):
+    """LAS or UAS, from 0 to 1.
 
-    As the CoNLL 2018 evaluation script and its successor `udtools` on gold words: every word
-    counts, root and punctuation too; sub-types of relations do not; words without an answer are
-    wrong. Without any word both scores are 0, as there.
+    The official one, for heads decoded to trees, is that of the CoNLL 2018 evaluation script and
+    its successor `udtools` on gold words: every word counts, root and punctuation too; sub-types of
+    relations do not; words without an answer are wrong. Without any word the score is 0, as there.
+
+    The paper's convention, for *greedy* heads, leaves out `root_arcs`: the published code of Ansell
+    et al. (2022) pads gold heads with mBERT's padding id, 0, which is also the head of root words,
+    and so drops every root arc from right words and from all words; it takes each word's best head
+    without asking for a tree. Their Table 2 very likely shows this score; it is for comparing with
+    that table only. (The code also leaves out sentences that are too long; here the words cut off
+    are wrong answers.)
+
+    Args:
+        labelled: Whether the relation has to be right too (LAS), or the head alone (UAS).
+        root_arcs: Whether words whose gold head is the root are counted.
 
     Example:
-        >>> scores = AttachmentScores()
+        >>> las = AttachmentScore()
         >>> gold = torch.tensor([[0, 1, 2, -100]]), torch.tensor([[5, 3, 2, -100]])
-        >>> scores.update(torch.tensor([[0, 1, 1, -1]]), torch.tensor([[5, 2, 2, 0]]), *gold)
-        >>> {name: round(score.item(), 3) for name, score in scores.compute().items()}
-        {'uas': 0.667, 'las': 0.333}
+        >>> las(torch.tensor([[0, 1, 1, -1]]), torch.tensor([[5, 2, 2, 0]]), *gold)
+        tensor(0.3333, dtype=torch.float64)
     """
 
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
 
-    prefix = ""
-    root_arcs = True
-
-    attached: Tensor
-    labelled: Tensor
+    right: Tensor
     words: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *, labelled: bool = True, root_arcs: bool = True) -> None:
         super().__init__()
-        for name in AttachmentCounts._fields:
-            self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
+        self.labelled = labelled
+        self.root_arcs = root_arcs
+        self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("words", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(
         self, heads: Tensor, relations: Tensor, gold_heads: Tensor, gold_relations: Tensor
@@ -122,34 +130,15 @@ class AttachmentScores(Metric):
         counts = count_attachments(
             heads, relations, gold_heads, gold_relations, root_arcs=self.root_arcs
         )
-        self.attached += counts.attached
-        self.labelled += counts.labelled
+        self.right += counts.labelled if self.labelled else counts.attached
         self.words += counts.words
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> Tensor:
         """Divide the counts.
 
         Returns:
-            Scalars by name, in float64 so that they equal the official ones to the last digit
-            (float32 on Apple GPUs, which have no float64).
+            A scalar, in float64 so that it equals the official score to the last digit (float32 on
+            Apple GPUs, which have no float64).
         """
         dtype = torch.float32 if self.words.device.type == "mps" else torch.float64
-        words = self.words.clamp(min=1).to(dtype)
-        return {
-            f"{self.prefix}uas": self.attached.to(dtype) / words,
-            f"{self.prefix}las": self.labelled.to(dtype) / words,
-        }
-
-
-class PaperAttachmentScores(AttachmentScores):
-    """The paper's convention, for *greedy* heads: ``paper_uas`` and ``paper_las``, from 0 to 1.
-
-    The published code of Ansell et al. (2022) pads gold heads with mBERT's padding id, 0, which is
-    also the head of root words, and so drops every root arc from right words and from all words; it
-    takes each word's best head without asking for a tree. Their Table 2 very likely shows this
-    score; it is for comparing with that table only. (The code also leaves out sentences that are
-    too long; here the words cut off are wrong answers.)
-    """
-
-    prefix = "paper_"
-    root_arcs = False
+        return self.right.to(dtype) / self.words.clamp(min=1).to(dtype)
