@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ltsft.data.files import numbered_lines
+from ltsft.data.trees import find_fault
 from ltsft.errors import LtsftError
 
 NUM_COLUMNS = 10
@@ -54,14 +55,16 @@ def read_conllu(
     Args:
         path: The file, UTF-8, with or without a byte order mark.
         limit: Read the first so many sentences only.
-        trees: Whether every word needs a head and a relation; if not, ``_`` is allowed there.
+        trees: Whether the heads of every sentence need to make a tree with exactly one root, and
+            every word needs a relation; if not, both may be ``_``.
         subtypes: Keep the sub-types of relations (``nsubj:pass``); they are cut at the colon
             otherwise, as the official scores do.
 
     Raises:
         LtsftError: If a line has other than ten columns, an empty form or tag, a word number out of
             order, a head that is missing, no number, the word itself or outside the sentence, or no
-            relation; or if the file is not UTF-8 or has no sentence.
+            relation; if the heads of a sentence are no tree with one root; or if the file is not
+            UTF-8 or has no sentence.
     """
     sentences: list[Sentence] = []
     words: list[_Word] = []
@@ -69,7 +72,7 @@ def read_conllu(
     for number, line in numbered_lines(path):
         if not line.strip():
             if words:
-                sentences.append(_finish(path, words, text))
+                sentences.append(_finish(path, words, text, trees=trees))
                 words, text = [], []
                 if limit is not None and len(sentences) >= limit:
                     return sentences
@@ -80,7 +83,7 @@ def read_conllu(
             if word is not None:
                 words.append(word if subtypes else word.without_subtype())
     if words:
-        sentences.append(_finish(path, words, text))
+        sentences.append(_finish(path, words, text, trees=trees))
     if not sentences:
         raise LtsftError(
             f"{path} is expected to have at least one sentence in CoNLL-U, but it has no word; "
@@ -176,7 +179,7 @@ def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bo
     return _Word(form, upos, int(head), relation, number)
 
 
-def _finish(path: str | Path, words: list[_Word], text: list[str]) -> Sentence:
+def _finish(path: str | Path, words: list[_Word], text: list[str], *, trees: bool) -> Sentence:
     for position, word in enumerate(words, start=1):
         if word.head == position or word.head > len(words):
             raise LtsftError(
@@ -184,10 +187,17 @@ def _finish(path: str | Path, words: list[_Word], text: list[str]) -> Sentence:
                 f"sentence's {len(words)} words, or 0 for the root, but got {word.head}; check "
                 "that the sentence is complete."
             )
+    heads = [word.head for word in words]
+    if trees and (fault := find_fault(heads)):
+        raise LtsftError(
+            f"{path}, line {words[fault.word - 1].line}: the heads (column 7) of a sentence are "
+            f"expected to make a tree with exactly one root, but {fault.reason}; correct them, or "
+            "leave the sentence out."
+        )
     return Sentence(
         words=[word.form for word in words],
         upos=[word.upos for word in words],
-        heads=[word.head for word in words],
+        heads=heads,
         relations=[word.relation for word in words],
         line=words[0].line,
         text=text,

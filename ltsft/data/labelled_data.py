@@ -132,6 +132,13 @@ class LabelledData(DataModule, Generic[Example]):
             key: The option that gave the source, for error messages.
         """
 
+    def read_to_predict(self, source: Source, split: str, key: str) -> list[Example]:
+        """Read examples whose gold annotation is not looked at, and may be missing.
+
+        By default they are read like any others. Arguments as in :meth:`read`.
+        """
+        return self.read(source, split, key)
+
     @abstractmethod
     def tokenize(self, examples: list[Example], tokenizer: "PreTrainedTokenizerFast") -> Columns:
         """Tokenise examples: `input_ids` and whatever else the task's model takes."""
@@ -281,7 +288,8 @@ class LabelledData(DataModule, Generic[Example]):
 
     def _read(self, role: str, language: str) -> list[Example]:
         if (role, language) not in self._examples:
-            self._examples[role, language] = self.read(
+            read = self.read_to_predict if role == "predict" else self.read
+            self._examples[role, language] = read(
                 self.sources[role][language],
                 _SPLIT_OF_ROLE.get(role, role),
                 f"data.init_args.{role}.{language}",

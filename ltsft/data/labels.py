@@ -16,6 +16,16 @@ UPOS = [
 ENTITIES = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
 """The entity types that all corpora share."""
 
+# fmt: off
+RELATIONS = [
+    "acl", "advcl", "advmod", "amod", "appos", "aux", "case", "cc", "ccomp", "clf", "compound",
+    "conj", "cop", "csubj", "dep", "det", "discourse", "dislocated", "expl", "fixed", "flat",
+    "goeswith", "iobj", "list", "mark", "nmod", "nsubj", "nummod", "obj", "obl", "orphan",
+    "parataxis", "punct", "reparandum", "root", "vocative", "xcomp",
+]
+# fmt: on
+"""The 37 universal dependency relations, https://universaldependencies.org/u/dep/."""
+
 UNKNOWN_LABEL = -1
 """Id of a gold label outside the inventory: scored, and never right."""
 

@@ -35,7 +35,7 @@ class Source:
             ``train``, ``validation`` or ``test``.
         revision: Revision of a name on the hub.
         columns: Columns of a `datasets` table by what they hold, e.g. ``{words: tokens, tags:
-            upos}``.
+            upos}`` or ``{heads: head, relations: deprel}``.
         limit: Read the first so many examples (sentences or lines) only.
         seed: Seed of the family of built-in languages.
 
@@ -135,6 +135,10 @@ class Table:
     def fingerprint(self) -> str:
         """The library's digest of what the rows are."""
         return str(self._rows._fingerprint)
+
+    def has_column(self, holds: str, default: str) -> bool:
+        """Whether there is a column; a column that the source names counts, there or not."""
+        return holds in self.source.columns or default in self._rows.column_names
 
     def column(self, holds: str, default: str) -> Iterator[Any]:
         """The values of a column, label ids as label names.

@@ -6,7 +6,7 @@ from ltsft.metrics.attachment import (
     count_attachments,
     universal_relation,
 )
-from ltsft.metrics.decoding import best_tree, decode_trees, greedy_heads, is_tree
+from ltsft.metrics.decoding import best_tree, complete_trees, decode_trees, greedy_heads, is_tree
 from ltsft.metrics.mean_loss import MeanLoss, Perplexity
 from ltsft.metrics.span_f1 import Span, SpanF1, labelled_spans
 from ltsft.metrics.token_accuracy import TokenAccuracy
@@ -20,6 +20,7 @@ __all__ = [
     "SpanF1",
     "TokenAccuracy",
     "best_tree",
+    "complete_trees",
     "count_attachments",
     "decode_trees",
     "greedy_heads",

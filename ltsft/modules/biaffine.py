@@ -1,18 +1,15 @@
-"""The shallow biaffine dependency parser of Glavaš and Vulić (2021), without MLPs.
+"""The head of the shallow biaffine dependency parser of Glavaš and Vulić (2021), without MLPs.
 
 Words are dependents; their head candidates are the root, at index 0, and the words, word *i* at
 index *i* + 1, as in CoNLL-U. The parameters have the names and shapes of the files published with
 Ansell et al. (2022): ``biaffine_arcs.weight`` [1, H+1, H], ``biaffine_rels.weight`` [R, H+1, H+1].
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ltsft.errors import LtsftError
-from ltsft.modules.pooling import pool_words
 
 _MAX_PAIRS = 1024
 """Pairs scored at once: 1024 x 37 relations x 769 features are 117 MB in float32."""
@@ -119,10 +116,12 @@ class ParserLoss(NamedTuple):
     Args:
         arcs: Of the gold head among the candidates.
         relations: Of the gold relation, at the gold head.
+        num_words: Words that the loss of arcs is the mean of.
     """
 
     arcs: Tensor
     relations: Tensor
+    num_words: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -221,66 +220,8 @@ class BiaffineHead(nn.Module):
         return ParserLoss(
             arcs=_mean_cross_entropy(arc_scores, heads[has_arc]),
             relations=_mean_cross_entropy(relation_scores, relations[has_relation]),
+            num_words=has_arc.sum(),
         )
-
-
-class BiaffineParser(BiaffineHead):
-    """An encoder with a :class:`BiaffineHead`.
-
-    The vector of a word is the mean of its sub-words after dropout; that of the root is the
-    encoder's pooled first token, without dropout, as in the code of Ansell et al. (2022). (The
-    `adapters` library takes the first token's final state instead.)
-
-    The encoder keeps the name it has in its model family (``bert``, ``roberta``), and the maps lie
-    beside it, so that parameters are called as in published files.
-
-    Args:
-        encoder: A `transformers` encoder with a pooling layer, such as a ``BertModel``.
-        num_relations: R, the number of relations.
-        dropout: Share of the encoder's output that is dropped in training; default: the
-            ``hidden_dropout_prob`` of the encoder's config.
-
-    Raises:
-        LtsftError: If the encoder has no pooling layer.
-    """
-
-    def __init__(self, encoder: Any, num_relations: int, dropout: float | None = None) -> None:
-        if getattr(encoder, "pooler", None) is None:
-            raise LtsftError(
-                "`encoder` is expected to have a pooling layer, whose output stands for the root, "
-                f"but got a {type(encoder).__name__} without; load it with "
-                "`add_pooling_layer=True`, or take a BERT-like or RoBERTa-like model."
-            )
-        super().__init__(encoder.config.hidden_size, num_relations)
-        self.config = encoder.config
-        self.base_model_prefix: str = encoder.base_model_prefix
-        self.add_module(self.base_model_prefix, encoder)
-        self.dropout = nn.Dropout(
-            encoder.config.hidden_dropout_prob if dropout is None else dropout
-        )
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The encoder."""
-        return self.get_submodule(self.base_model_prefix)
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, word_ids: Tensor, num_words: int
-    ) -> EncodedWords:
-        """Encode sentences.
-
-        Args:
-            input_ids: Sub-words, [B, T].
-            attention_mask: 1 for sub-words and special tokens, 0 for padding, [B, T].
-            word_ids: Index of the word that each sub-word belongs to, -1 for none, [B, T].
-            num_words: W, the number of words of the longest sentence, those cut off included.
-
-        Returns:
-            Vectors of the words, [B, W, H], and of the root, [B, H].
-        """
-        output = self.base_model(input_ids=input_ids, attention_mask=attention_mask)
-        hidden = self.dropout(output.last_hidden_state)
-        return EncodedWords(pool_words(hidden, word_ids, num_words), output.pooler_output)
 
 
 def _arcs(encoded: EncodedWords, heads: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,8 @@ def load_encoder(auto_class: Any, name: str, revision: str | None = None, **conf
     A head of another shape (another task's labels) is initialised afresh.
 
     Args:
-        auto_class: ``AutoModelFor...`` of transformers; says which head the model gets.
+        auto_class: ``AutoModelFor...`` of transformers; says which head the model gets
+            (``AutoModel``: none).
         name: A folder, or a name on the hub.
         revision: Revision on the hub.
         **config: Options of the model's configuration, e.g. ``id2label``.
@@ -85,4 +86,4 @@ def config_values(model: PreTrainedModel) -> dict[str, Any]:
 
 def is_inside(parameter: str, model: PreTrainedModel) -> bool:
     """Whether a parameter belongs to the encoder, not to the head on top of it."""
-    return parameter.startswith(f"{model.base_model_prefix}.")
+    return model.base_model is model or parameter.startswith(f"{model.base_model_prefix}.")

@@ -163,6 +163,7 @@ def test_losses_are_means_of_cross_entropies_root_included() -> None:
     torch.testing.assert_close(loss.arcs, expected_arcs)
     torch.testing.assert_close(loss.relations, expected_relations)
     torch.testing.assert_close(loss.total, expected_arcs + expected_relations)
+    assert loss.num_words == 4
 
 
 def test_root_arcs_are_trained() -> None:
@@ -186,6 +187,7 @@ def test_words_cut_off_and_unknown_relations_have_no_loss() -> None:
     log_probabilities = head.arc_scores(encoded, mask).log_softmax(-1)
     torch.testing.assert_close(loss.arcs, -log_probabilities[0, 0, 0])
     assert loss.relations.item() == 0
+    assert loss.num_words == 1
 
 
 def test_a_batch_without_words_has_zero_loss_and_gradients() -> None:
@@ -259,10 +261,22 @@ def test_root_is_pooled_without_dropout_and_words_with_it() -> None:
     assert BiaffineParser(an_encoder(hidden_dropout_prob=0.25), 3).dropout.p == 0.25
 
 
-def test_encoder_without_pooler_is_refused() -> None:
+def test_encoder_without_pooler_needs_another_root() -> None:
     encoder = BertModel(an_encoder().config, add_pooling_layer=False)
-    with pytest.raises(LtsftError, match=r"got a BertModel without; load it with"):
+    with pytest.raises(LtsftError, match=r"`root` .* `pooled` and a BertModel without; set"):
         BiaffineParser(encoder, 3)
+    assert BiaffineParser(encoder, 3, root="first_token").root == "first_token"
+
+
+def test_root_may_be_the_first_token() -> None:
+    """Its final state without dropout; the pooling layer is gone, as it would get no gradient."""
+    parser = BiaffineParser(an_encoder(), 3, root="first_token").eval()
+    assert not any("pooler" in name for name in parser.state_dict())
+    inputs = torch.tensor([[2, 7, 8, 3]])
+    mask, word_ids = torch.ones_like(inputs), torch.tensor([[-1, 0, 1, -1]])
+    _, root = parser(inputs, mask, word_ids, 2)
+    hidden = parser.base_model(input_ids=inputs, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(root, hidden[:, 0])
 
 
 def test_pad_ids_0_and_1_give_the_same_parse() -> None:

@@ -1,0 +1,108 @@
+"""Sentences with dependency trees, whatever they were read from."""
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+from ltsft.data.conllu import MISSING_HEAD, Sentence, read_conllu
+from ltsft.data.source import Source, Table, artificial_language
+from ltsft.data.trees import find_fault
+from ltsft.errors import LtsftError
+
+_NO_HEAD = (None, "", "_", "None")
+"""What tables have for the head of what is no word: multiword ranges and empty nodes. Those of the
+hub were made from CoNLL-U with ``str(head)``, which turns a missing head into "None"."""
+
+
+def read_parsed(source: Source, role: str, *, key: str, trees: bool = True) -> list[Sentence]:
+    """Read sentences with dependency trees from any source; sub-types of relations are cut.
+
+    Args:
+        source: CoNLL-U, a built-in language, or a `datasets` table with the columns `tokens`,
+            `head` (numbers, or strings of digits) and `deprel` unless the source names others for
+            `words`, `heads` and `relations`. Tokens of a table without a head are no words.
+        role: What they are for: ``train``, ``validation`` or ``test``.
+        key: The option that gave the source, for error messages.
+        trees: Whether every sentence needs a tree. If not, a table needs no `head` and `deprel`
+            either; all tokens of a row without any head are words.
+
+    Raises:
+        LtsftError: If there is no such source, it cannot be read, or a tree is missing or none.
+    """
+    if source.is_artificial:
+        language, count, split = artificial_language(source, role)
+        return [
+            Sentence(s.words, s.tags, s.heads, s.relations, line=number)
+            for number, s in enumerate(
+                language.sentences(count, split),  # type: ignore[arg-type]
+                start=1,
+            )
+        ]
+    if source.is_plain_file:
+        return read_conllu(source.path, limit=source.limit, trees=trees)
+    return list(_read_table(Table(source, role, key), trees))
+
+
+def _read_table(table: Table, trees: bool) -> Iterator[Sentence]:
+    words = table.column("words", "tokens")
+    heads, relations = (
+        table.column(holds, default) if trees or table.has_column(holds, default) else repeat(None)
+        for holds, default in (("heads", "head"), ("relations", "deprel"))
+    )
+    # The columns of a table are equally long; one that is repeated goes on for ever.
+    for number, row in enumerate(zip(words, heads, relations, strict=False), start=1):
+        where = f"`{table.key}` ({table.source.path}), row {number}:"
+        yield _read_row(where, number, *row, trees=trees)
+
+
+def _read_row(
+    where: str, number: int, words: Any, heads: Any, relations: Any, *, trees: bool
+) -> Sentence:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise LtsftError(
+            f"{where} the words are expected to be a list of strings, but got {str(words)[:60]}; "
+            "name the columns in the source's `columns`, e.g. `{words: tokens, heads: head}`."
+        )
+    if not trees:
+        heads, relations = (values or [None] * len(words) for values in (heads, relations))
+    for name, values in (("heads", heads), ("relations", relations)):
+        if not isinstance(values, list) or len(values) != len(words):
+            raise LtsftError(
+                f"{where} the {name} are expected to be a list of {len(words)}, one per token, but "
+                f"got {str(values)[:60]}; name the columns in the source's `columns`, e.g. "
+                "`{heads: head, relations: deprel}`."
+            )
+    kept = [position for position, head in enumerate(heads) if head not in _NO_HEAD]
+    if not kept and not trees:
+        kept = list(range(len(words)))
+    sentence = Sentence(
+        words=[words[position] for position in kept],
+        upos=["_"] * len(kept),
+        heads=[_as_number(where, heads[position]) for position in kept],
+        relations=[str(relations[position] or "_").split(":")[0] for position in kept],
+        line=number,
+    )
+    if not kept:
+        raise LtsftError(f"{where} a sentence is expected to have a word, but has none; remove it.")
+    if trees and (fault := find_fault(sentence.heads)):
+        raise LtsftError(
+            f"{where} the heads of a sentence are expected to make a tree with exactly one root, "
+            f"but {fault.reason}; correct them, or leave the sentence out."
+        )
+    if trees and "_" in sentence.relations:
+        raise LtsftError(
+            f"{where} every word is expected to have a relation, but word "
+            f"{sentence.relations.index('_') + 1} has none; annotate it, or leave the sentence out."
+        )
+    return sentence
+
+
+def _as_number(where: str, head: Any) -> int:
+    if head in _NO_HEAD:
+        return MISSING_HEAD
+    if isinstance(head, bool) or not (str(head).isascii() and str(head).isdecimal()):
+        raise LtsftError(
+            f"{where} a head is expected to be a word number, 0 for the root, but got {head!r}; "
+            "name the column in the source's `columns`, e.g. `{heads: head}`."
+        )
+    return int(head)

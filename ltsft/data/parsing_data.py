@@ -1,0 +1,101 @@
+"""Sentences of one or several languages with dependency trees."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from typing_extensions import override
+
+from ltsft.data.conllu import Sentence, format_sentence
+from ltsft.data.files import write_atomically
+from ltsft.data.labelled_data import LabelledData
+from ltsft.data.labels import RELATIONS, UNKNOWN_LABEL
+from ltsft.data.parsed import read_parsed
+from ltsft.data.ragged import Ragged
+from ltsft.data.source import Source
+from ltsft.data.tokenization import Columns, tokenize_words, warn_of_lost_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_HEAD, _DEPREL = 7, 8
+"""Columns of CoNLL-U, from 1."""
+
+
+class ParsingData(LabelledData[Sentence]):
+    """Sentences with dependency trees, from CoNLL-U, built-in languages or `datasets` tables.
+
+    Multiword ranges and empty nodes are no words. Sub-types of relations are cut at the colon.
+    Every sentence needs a tree with exactly one root, but for those to predict for.
+
+    Batches, each of one language: `input_ids`, `attention_mask`, `word_ids` [B, T], the number of
+    the word that a sub-word belongs to, -1 for none; `heads` [B, W], 0 for the root, *i* + 1 for
+    word *i*, -100 for padding (-1 where data to predict for has no head); `relations` [B, W], -1
+    for one outside the inventory (scored, and never right), -100 for padding; `source`, the
+    language code. Words beyond `max_length` have no sub-words; they are scored all the same.
+
+    Args:
+        tokenizer: Model whose tokenizer to use: a folder, or a name on the hub. The command line
+            takes it from `model.base_model`.
+        labels: Relations, without sub-types. By default the 37 universal ones in alphabetical
+            order. (The authors' published parsers have ``_`` before these.)
+        **kwargs: Options of all labelled data, see
+            :class:`~ltsft.data.labelled_data.LabelledData`.
+
+    Raises:
+        LtsftError: If a number is out of range.
+    """
+
+    def __init__(self, tokenizer: str = "", labels: list[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(tokenizer, **kwargs)
+        self.settle_labels(labels, RELATIONS)
+
+    @override
+    def read(self, source: Source, split: str, key: str) -> list[Sentence]:
+        return read_parsed(source, split, key=key)
+
+    @override
+    def read_to_predict(self, source: Source, split: str, key: str) -> list[Sentence]:
+        return read_parsed(source, split, key=key, trees=False)
+
+    @override
+    def tokenize(self, examples: list[Sentence], tokenizer: "PreTrainedTokenizerFast") -> Columns:
+        words = [sentence.words for sentence in examples]
+        return tokenize_words(words, tokenizer, self.max_length, progress=self.is_first_rank)
+
+    @override
+    def annotate(self, examples: list[Sentence], columns: Columns) -> dict[str, Ragged | Tensor]:
+        ids = {label: number for number, label in enumerate(self.labels or [])}
+        return {
+            "heads": Ragged.of(sentence.heads for sentence in examples),
+            "relations": Ragged.of(
+                [ids.get(relation, UNKNOWN_LABEL) for relation in sentence.relations]
+                for sentence in examples
+            ),
+        }
+
+    @override
+    def check(self, name: str, role: str, examples: list[Sentence], columns: Columns) -> None:
+        warn_of_lost_words(name, role, columns, self.max_length)
+        self.warn_of_unknown(name, role, [sentence.relations for sentence in examples])
+
+    @override
+    def save_predictions(self, language: str, predictions: list[Any], folder: Path) -> Path:
+        """Write trees as CoNLL-U; where the data is CoNLL-U, all else is as there.
+
+        Args:
+            language: Language code.
+            predictions: Head (as in CoNLL-U) and relation of each word of each sentence.
+            folder: Where to write.
+        """
+        text = "".join(
+            format_sentence(
+                sentence.words,
+                {_HEAD: [str(head) for head, _ in parse], _DEPREL: [rel for _, rel in parse]},
+                sentence.text,
+            )
+            for sentence, parse in zip(self.examples("predict", language), predictions, strict=True)
+        )
+        path = folder / f"{language}.conllu"
+        write_atomically(path, text)
+        return path

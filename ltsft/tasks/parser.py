@@ -1,0 +1,184 @@
+"""A dependency tree for each sentence."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from transformers import AutoModel
+from typing_extensions import override
+
+from ltsft.metrics import (
+    AttachmentScore,
+    MeanLoss,
+    complete_trees,
+    decode_trees,
+    greedy_heads,
+)
+from ltsft.modules import BiaffineParser, EncodedWords
+from ltsft.modules.biaffine_parser import Root
+from ltsft.tasks.base import Batch, Task
+
+PADDING = -100
+"""Gold head where there is no word."""
+
+
+class Parse(NamedTuple):
+    """Predicted trees.
+
+    Args:
+        heads: Head of each word, [B, W], 0 for the root; -1 for no answer, or no word.
+        relations: Number of the relation to it, [B, W]; without meaning where there is no answer.
+    """
+
+    heads: Tensor
+    relations: Tensor
+
+
+class Parser(Task):
+    """Shallow biaffine dependency parsing (Glavaš and Vulić, 2021; Ansell et al., 2022, §4.1).
+
+    A word is the mean of its sub-words, the root is the pooled first token; arcs and relations have
+    one biaffine map each. Best weights are chosen by `val_las`, the official score: heads decoded
+    to trees with exactly one root, every word counted, root and punctuation too, sub-types of
+    relations left out. `val_uas` goes with it. `val_paper_uas` and `val_paper_las` follow the
+    paper's code, in which heads are chosen greedily and words whose gold head is the root are left
+    out; they are for comparing with the paper's tables.
+
+    Words that a length limit cut off are not trained on. In the paper's scores they are wrong; in
+    trees they hang on the first word that is not the root, as `dep`, which is all but always wrong.
+    So the official scores are exactly those of the trees that are predicted. (Words after the last
+    one that has a sub-word count as cut off.)
+
+    Args:
+        labels: Names of the relations in the order of the head's outputs. By default those of the
+            task fine-tuning in `base_sfts`; if both are given, they must agree. The command line
+            takes them from the data.
+        dropout: Share of the encoder's output that is dropped in training; by default that of its
+            hidden layers.
+        root: What stands for the root: the output of the encoder's pooling layer (``pooled``), as
+            in the paper, or the first token's final state (``first_token``), for encoders without
+            one. A pooling layer that the pretrained model lacks starts afresh, trains whole, and is
+            kept in the fine-tuning.
+        **kwargs: Options of every task, see :class:`~ltsft.tasks.Task`.
+
+    Raises:
+        LtsftError: If there are no labels, they contradict each other, or `root` does not suit the
+            encoder.
+    """
+
+    auto_class = AutoModel
+    monitor = "val_las"
+    monitor_mode = "max"
+    task_name = "dp"
+    labels: list[str]
+    model: BiaffineParser
+
+    def __init__(
+        self,
+        labels: list[str] | None = None,
+        dropout: float | None = None,
+        root: Root = "pooled",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dropout = dropout
+        self.root: Root = root
+        self._build(labels, labelled=True)
+
+    @override
+    def _prepare_model(self) -> None:
+        """Put the head beside the encoder; transformers has no model with a biaffine one."""
+        self.model = BiaffineParser(self.model, len(self.labels), self.dropout, self.root)
+        names = {name for name, _ in self.model.named_parameters()}
+        fresh = {f"{self.model.base_model_prefix}.{name}" for name in self._fresh}
+        self._fresh = frozenset(fresh & names)
+
+    @override
+    def forward(self, batch: Batch) -> EncodedWords:
+        """Encode the words.
+
+        Args:
+            batch: `input_ids`, `attention_mask` and `word_ids` [B, T]; `heads` [B, W], of which
+                only the size matters here.
+        """
+        encoded: EncodedWords = self.model(
+            batch["input_ids"],
+            batch["attention_mask"],
+            batch["word_ids"],
+            num_words=batch["heads"].shape[1],
+        )
+        return encoded
+
+    @override
+    def training_loss(self, batch: Batch) -> Tensor:
+        gold = batch["heads"], batch["relations"]
+        return self.model.loss(self(batch), _were_encoded(batch), *gold).total
+
+    @override
+    def make_metrics(self) -> dict[str, Metric]:
+        return {
+            "loss": MeanLoss(),
+            "uas": AttachmentScore(labelled=False),
+            "las": AttachmentScore(),
+            "paper_uas": AttachmentScore(labelled=False, root_arcs=False),
+            "paper_las": AttachmentScore(root_arcs=False),
+        }
+
+    @override
+    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
+        encoded, word_mask = self(batch), _were_encoded(batch)
+        gold = batch["heads"], batch["relations"]
+        arc_scores = self.model.arc_scores(encoded, word_mask)
+        tree = self._tree(batch, encoded, arc_scores)
+        greedy = self._with_relations(encoded, greedy_heads(arc_scores, word_mask))
+        loss = self.model.loss(encoded, word_mask, *gold)
+        for name, metric in metrics.items():
+            if name == "loss":
+                metric.update(loss.total * loss.num_words, loss.num_words)
+            else:
+                metric.update(*(greedy if name.startswith("paper_") else tree), *gold)
+
+    @override
+    def predict_step(
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> list[list[tuple[int, str]]]:
+        """Predict head and relation of the words of each sentence, in order."""
+        encoded = self(batch)
+        arc_scores = self.model.arc_scores(encoded, _were_encoded(batch))
+        parse = self._tree(batch, encoded, arc_scores)
+        return [
+            [
+                (head, self.labels[relation])
+                for head, relation, is_word in zip(*sentence, strict=True)
+                if is_word
+            ]
+            for sentence in zip(
+                parse.heads.tolist(),
+                parse.relations.tolist(),
+                (batch["heads"] != PADDING).tolist(),
+                strict=True,
+            )
+        ]
+
+    def _tree(self, batch: Batch, encoded: EncodedWords, arc_scores: Tensor) -> Parse:
+        """The best tree over the words that were encoded, and the others hung on it."""
+        heads = decode_trees(arc_scores, _were_encoded(batch))
+        is_word = batch["heads"] != PADDING
+        left_out = is_word & (heads < 0)
+        heads, relations = self._with_relations(encoded, complete_trees(heads, is_word))
+        relations = relations.masked_fill(left_out, self._number("dep"))
+        return Parse(heads, relations.masked_fill(left_out & (heads == 0), self._number("root")))
+
+    def _with_relations(self, encoded: EncodedWords, heads: Tensor) -> Parse:
+        return Parse(heads, self.model.relation_scores(encoded, heads).argmax(-1))
+
+    def _number(self, relation: str) -> int:
+        return self.labels.index(relation) if relation in self.labels else 0
+
+
+def _were_encoded(batch: Batch) -> Tensor:
+    """Which words lie within the length limit, [B, W]: those up to the last with a sub-word."""
+    last = batch["word_ids"].max(dim=1, keepdim=True).values
+    return torch.arange(batch["heads"].shape[1], device=last.device) <= last
