@@ -221,6 +221,12 @@ def _task_sft(sfts: dict[str, SparseFineTuning]) -> str:
 
 def _head(sft: SparseFineTuning) -> str:
     task = sft.metadata.task
+    if task == "dp":
+        raise LtsftError(
+            "`--sft` is expected to be of a task that transformers has a model for, but a parser's "
+            "biaffine head is in none; parse with `ltsft predict --model Parser --model.base_sfts "
+            "'[TASK, LANGUAGE]'`, or build `ltsft.tasks.Parser` with these."
+        )
     if task not in HEAD_OF_TASK:
         raise LtsftError(
             f"`--head` is expected where the SFT is of another task than {', '.join(HEAD_OF_TASK)}"

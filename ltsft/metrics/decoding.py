@@ -73,9 +73,9 @@ def complete_trees(heads: Tensor, is_word: Tensor) -> Tensor:
     """Attach the words that trees leave out, so that every tree spans its whole sentence.
 
     They hang on the first word that is not the root. Of a word that was not encoded nothing is
-    known, and no guess should earn a score: this one is seldom right (one such word of 1,060, at
-    128 sub-words a sentence in the test sets of 21 treebanks), other than the root word or the word
-    before.
+    known, so no guess should earn a score. Usual ones do: of 14,348 words that a limit of 64
+    sub-words cut off in the test sets of 21 treebanks, 20% hang on the word before and 17% on the
+    root word, but none on the first word that is not the root.
 
     Args:
         heads: What :func:`decode_trees` returned, [B, W].
@@ -93,9 +93,8 @@ def complete_trees(heads: Tensor, is_word: Tensor) -> Tensor:
     """
     is_root, is_dependent = heads == 0, heads > 0
     first_of = torch.where(is_dependent.any(1, keepdim=True), is_dependent, is_root)
-    target = (
-        first_of.int().argmax(1, keepdim=True) + 1
-    )  # [B, 1]; the first word if there is no tree
+    # The first word if there is no tree.
+    target = first_of.int().argmax(1, keepdim=True) + 1  # [B, 1]
     completed = torch.where(is_word & (heads == NO_HEAD), target, heads)
     completed[:, 0].masked_fill_(is_word[:, 0] & ~is_root.any(1), 0)
     return completed

@@ -42,6 +42,8 @@ def test_trees_may_be_missing_where_only_tags_are_read(write: Callable[..., str]
     assert (sentence.heads, sentence.relations, len(sentence)) == ([-1], ["_"], 1)
     with pytest.raises(LtsftError, match=r"a\.conllu, line 1: the head \(column 7\) .* missing"):
         read_conllu(path)
+    path = write("b.conllu", row(1, "a", "X", 2) + row(2, "b", "X", 1))
+    assert read_conllu(path, trees=False)[0].heads == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,18 @@ def test_trees_may_be_missing_where_only_tags_are_read(write: Callable[..., str]
         (row(1, "a", "X", 0, "_"), r"line 1: the relation \(column 8\) .* missing"),
         (row(1, "a") + row(2, "b", "X", 3), r"line 2: the head .* 2 words, or 0 .* got 3"),
         (row(1, "a", "X", 1), r"line 1: the head .* got 1"),
+        (
+            "# c\n" + row("1-2", "ab", "_", "_", "_") + row(1, "a") + row(2, "b"),
+            r"line 4: the heads \(column 7\) .* but words 1 and 2 are both roots; correct them, or",
+        ),
+        (row(1, "a", "X", 2) + row(2, "b", "X", 1), r"line 1: the heads .* no word has the head 0"),
+        (
+            row(1, "a")
+            + row("1.1", "e", "_", "_", "_")
+            + row(2, "b", "X", 3)
+            + row(3, "c", "X", 2),
+            r"line 3: the heads .* words 2, 3 make a cycle",
+        ),
         (b"# e\n" + row(1, "é").encode("latin1"), r"line 2: .* UTF-8, but got .* 0xe9"),
     ],
 )
