@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -13,7 +14,7 @@ from ltsft.data.labels import RELATIONS, UNKNOWN_LABEL
 from ltsft.data.parsed import read_parsed
 from ltsft.data.ragged import Ragged
 from ltsft.data.source import Source
-from ltsft.data.tokenization import Columns, tokenize_words, warn_of_lost_words
+from ltsft.data.tokenization import NO_WORD, Columns, tokenize_words, warn_of_lost_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -31,8 +32,9 @@ class ParsingData(LabelledData[Sentence]):
     Batches, each of one language: `input_ids`, `attention_mask`, `word_ids` [B, T], the number of
     the word that a sub-word belongs to, -1 for none; `heads` [B, W], 0 for the root, *i* + 1 for
     word *i*, -100 for padding (-1 where data to predict for has no head); `relations` [B, W], -1
-    for one outside the inventory (scored, and never right), -100 for padding; `source`, the
-    language code. Words beyond `max_length` have no sub-words; they are scored all the same.
+    for one outside the inventory (scored, and never right), -100 for padding; `num_encoded` [B],
+    how many of a sentence's words lie within `max_length` (those beyond it are scored all the
+    same); `source`, the language code.
 
     Args:
         tokenizer: Model whose tokenizer to use: a folder, or a name on the hub. The command line
@@ -72,7 +74,23 @@ class ParsingData(LabelledData[Sentence]):
                 [ids.get(relation, UNKNOWN_LABEL) for relation in sentence.relations]
                 for sentence in examples
             ),
+            "num_encoded": self._num_encoded(columns),
         }
+
+    def _num_encoded(self, columns: Columns) -> Tensor:
+        """Words within the limit [N]: all, or where it was reached, up to the last with a sub-word.
+
+        Only what was cut off must count as such: the tokenizer may leave nothing of a last word.
+        """
+        lengths = columns["input_ids"].lengths.tolist()
+        return torch.tensor(
+            [
+                len(starts)
+                if length < self.max_length
+                else 1 + int((starts != NO_WORD).nonzero().max())
+                for starts, length in zip(columns["word_starts"], lengths, strict=True)
+            ]
+        )
 
     @override
     def check(self, name: str, role: str, examples: list[Sentence], columns: Columns) -> None:

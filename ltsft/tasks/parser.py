@@ -48,8 +48,7 @@ class Parser(Task):
 
     Words that a length limit cut off are not trained on. In the paper's scores they are wrong; in
     trees they hang on the first word that is not the root, as `dep`, which is all but always wrong.
-    So the official scores are exactly those of the trees that are predicted. (Words after the last
-    one that has a sub-word count as cut off.)
+    So the official scores are exactly those of the trees that are predicted.
 
     Args:
         labels: Names of the relations in the order of the head's outputs. By default those of the
@@ -101,7 +100,8 @@ class Parser(Task):
 
         Args:
             batch: `input_ids`, `attention_mask` and `word_ids` [B, T]; `heads` [B, W], of which
-                only the size matters here.
+                only the size matters here. (The other methods also need `num_encoded` [B], the
+                number of words within the length limit.)
         """
         encoded: EncodedWords = self.model(
             batch["input_ids"],
@@ -179,6 +179,7 @@ class Parser(Task):
 
 
 def _were_encoded(batch: Batch) -> Tensor:
-    """Which words lie within the length limit, [B, W]: those up to the last with a sub-word."""
-    last = batch["word_ids"].max(dim=1, keepdim=True).values
-    return torch.arange(batch["heads"].shape[1], device=last.device) <= last
+    """Which words lie within the length limit, [B, W]."""
+    num_encoded: Tensor = batch["num_encoded"]
+    places = torch.arange(batch["heads"].shape[1], device=num_encoded.device)
+    return places < num_encoded.unsqueeze(1)

@@ -77,6 +77,18 @@ def test_words_beyond_the_limit_are_kept(
         (batch,) = batches(data)
     assert batch["word_ids"][0].tolist() == [-1, 0, 0, 1, -1]
     assert batch["heads"][0].tolist() == [3, 3, 0]
+    assert batch["num_encoded"].tolist() == [2, 1]
+
+
+def test_words_without_sub_words_lie_within_the_limit(
+    make_tokenizer: Callable[..., str], write: Callable[..., str]
+) -> None:
+    """At the end of a sentence too, and where there is nothing else."""
+    text = row(1, "a") + row(2, "\x01", 1) + "\n" + row(1, "\x01") + "\n" + row(1, "abcdefgh")
+    data = ParsingData(make_tokenizer(), test={"xx": write("a.conllu", text)}, max_length=6)
+    (batch,) = batches(data)
+    assert batch["num_encoded"].tolist() == [2, 1, 1]
+    assert (batch["word_ids"] >= 0).sum(1).tolist() == [1, 0, 4]
 
 
 def test_artificial_languages(make_tokenizer: Callable[..., str]) -> None:

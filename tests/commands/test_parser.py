@@ -1,0 +1,87 @@
+"""The parser from the command line: fit, test, predict; and that compose refuses it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ltsft.cli import USER_ERROR, main
+from ltsft.data.labels import RELATIONS
+from tests.tasks.test_parser import official, random_treebank
+from tests.tiny import save_base
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def fitted(tmp_path: Path) -> tuple[Path, list[str], str]:
+    """Folder of a fit as in the config for mBERT, options of a tiny model, and a treebank."""
+    base = save_base(tmp_path / "base")
+    gold = random_treebank(tmp_path / "gold.conllu", num=40)
+    model = ["--config", str(CONFIGS / "mbert/dp.yaml"), "--model.base_model", base]
+    model += ["--data.max_length", "12", "--trainer.accelerator", "cpu"]
+    model += ["--trainer.enable_progress_bar", "false"]
+    options = ["--config", str(CONFIGS / "smoke.yaml"), "--model.learning_rate", "1e-2"]
+    options += ["--data.train", json.dumps({"en": gold})]
+    options += ["--data.validation", json.dumps({"en": gold})]
+    options += ["--trainer.default_root_dir", str(tmp_path / "fit")]
+    assert main(["fit", *model, *options]) == 0
+    return tmp_path / "fit", model, gold
+
+
+def test_fit_test_predict(fitted: tuple[Path, list[str], str], tmp_path: Path) -> None:
+    """A fine-tuning of the command line is tested and predicts, and the official scorer agrees."""
+    folder, model, gold = fitted
+    both = ["--model.base_sfts", json.dumps([str(folder)])]
+    both += ["--trainer.default_root_dir", str(tmp_path / "out")]
+    test = ["--data.test", json.dumps({"xx": gold, "yy": gold})]
+    predict = ["--data.predict", json.dumps({"xx": gold, "yy": gold})]
+    assert main(["test", *model, *both, *test]) == 0
+    assert main(["predict", *model, *both, *predict]) == 0
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    for language in ("xx", "yy"):
+        expected = official(gold, tmp_path / f"out/predictions/{language}.conllu")
+        assert {name: scores[f"test_{name}/{language}"] for name in expected} == expected
+    metrics = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {f"val_{name}" for name in ("las", "uas", "paper_las", "paper_uas", "loss")} <= {
+        *metrics
+    }
+
+
+def test_labels_of_other_parsers(
+    fitted: tuple[Path, list[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fine-tuning's relations are the truth; others are refused."""
+    folder, model, gold = fitted
+    options = ["--model.base_sfts", json.dumps([str(folder)])]
+    options += ["--data.test", json.dumps({"xx": gold})]
+    options += ["--data.labels", json.dumps(["_", *RELATIONS])]
+    assert main(["test", *model, *options]) == USER_ERROR
+    error = capsys.readouterr().err
+    assert "`model.init_args.labels` is expected to have the labels of" in error
+    assert error.count("\n") == 1
+
+
+def test_compose_refuses_parsers(
+    fitted: tuple[Path, list[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No class of transformers has a biaffine head; the message says what to do instead."""
+    folder, *_ = fitted
+    assert main(["compose", "--sft", str(folder), "--output", str(tmp_path / "c")]) == USER_ERROR
+    error = capsys.readouterr().err
+    assert "parse with `ltsft predict --model Parser --model.base_sfts" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_broken_treebank_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = save_base(tmp_path / "base")
+    path = tmp_path / "a.conllu"
+    path.write_text("1\ta\t_\tX\t_\t_\t2\tx\t_\t_\n2\tb\t_\tX\t_\t_\t1\tx\t_\t_\n")
+    arguments = ["--model", "Parser", "--model.base_model", base, "--data", "ParsingData"]
+    arguments += ["--data.max_length", "12", "--data.test", json.dumps({"xx": str(path)})]
+    arguments += ["--data.labels", json.dumps(RELATIONS), "--trainer.accelerator", "cpu"]
+    assert main(["test", *arguments]) == USER_ERROR
+    error = capsys.readouterr().err
+    assert "a.conllu, line 1: the heads (column 7)" in error
+    assert error.count("\n") == 1
