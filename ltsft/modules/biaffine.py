@@ -168,16 +168,16 @@ class BiaffineHead(nn.Module):
 
         Args:
             encoded: Vectors of the words and the root.
-            heads: Index of each word's head, [B, W]; where it is negative (no head), the scores
-                mean nothing.
+            heads: Index of each word's head, [B, W]; negative for none.
 
         Returns:
-            Scores in float32 or wider, [B, W, R].
+            Scores in float32 or wider, [B, W, R]; 0 where there is no head.
         """
-        batch_size, num_words, _ = encoded.words.shape
-        everywhere = torch.ones_like(heads, dtype=torch.bool)
-        dependents, head_vectors = _arcs(encoded, heads.clamp(min=0), everywhere)
-        return self.biaffine_rels.paired(dependents, head_vectors).view(batch_size, num_words, -1)
+        has_head = heads >= 0
+        found = self.biaffine_rels.paired(*_arcs(encoded, heads, has_head))
+        scores = found.new_zeros(*heads.shape, found.shape[-1])
+        # Padding is not worth its cost: most of what is done to parse a word is done here.
+        return scores.index_put(has_head.nonzero(as_tuple=True), found)
 
     def all_relation_scores(self, encoded: EncodedWords) -> Tensor:
         """Score the relations of each word to every head candidate, padding too.

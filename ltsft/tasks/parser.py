@@ -16,6 +16,7 @@ from ltsft.metrics import (
     decode_trees,
     greedy_heads,
 )
+from ltsft.metrics.decoding import NO_HEAD
 from ltsft.modules import BiaffineParser, EncodedWords
 from ltsft.modules.biaffine_parser import Root
 from ltsft.tasks.base import Batch, Task
@@ -132,7 +133,7 @@ class Parser(Task):
         gold = batch["heads"], batch["relations"]
         arc_scores = self.model.arc_scores(encoded, word_mask)
         tree = self._tree(batch, encoded, arc_scores)
-        greedy = self._with_relations(encoded, greedy_heads(arc_scores, word_mask))
+        greedy = self._greedy(encoded, greedy_heads(arc_scores, word_mask), tree)
         loss = self.model.loss(encoded, word_mask, *gold)
         for name, metric in metrics.items():
             if name == "loss":
@@ -167,12 +168,18 @@ class Parser(Task):
         heads = decode_trees(arc_scores, _were_encoded(batch))
         is_word = batch["heads"] != PADDING
         left_out = is_word & (heads < 0)
-        heads, relations = self._with_relations(encoded, complete_trees(heads, is_word))
-        relations = relations.masked_fill(left_out, self._number("dep"))
+        heads = complete_trees(heads, is_word)
+        relations = self._relations(encoded, heads).masked_fill(left_out, self._number("dep"))
         return Parse(heads, relations.masked_fill(left_out & (heads == 0), self._number("root")))
 
-    def _with_relations(self, encoded: EncodedWords, heads: Tensor) -> Parse:
-        return Parse(heads, self.model.relation_scores(encoded, heads).argmax(-1))
+    def _greedy(self, encoded: EncodedWords, heads: Tensor, tree: Parse) -> Parse:
+        """Greedy heads with their relations, which are those of the tree where the heads are."""
+        same = heads == tree.heads
+        others = self._relations(encoded, heads.masked_fill(same, NO_HEAD))
+        return Parse(heads, torch.where(same, tree.relations, others))
+
+    def _relations(self, encoded: EncodedWords, heads: Tensor) -> Tensor:
+        return self.model.relation_scores(encoded, heads).argmax(-1)
 
     def _number(self, relation: str) -> int:
         return self.labels.index(relation) if relation in self.labels else 0

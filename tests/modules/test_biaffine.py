@@ -83,9 +83,11 @@ def test_scores_are_the_formula() -> None:
 
 def test_relations_at_given_heads_are_entries_of_all_relations() -> None:
     head, encoded = a_head(), encoded_words(2, 3)
-    heads = torch.tensor([[0, 1, 1], [2, 3, 0]])
-    picked = head.all_relation_scores(encoded).take_along_dim(heads[..., None, None], dim=2)
-    torch.testing.assert_close(head.relation_scores(encoded, heads), picked.squeeze(2))
+    heads = torch.tensor([[0, 1, -1], [2, 3, 0]])
+    candidates = heads.clamp(min=0)[..., None, None]
+    picked = head.all_relation_scores(encoded).take_along_dim(candidates, dim=2).squeeze(2)
+    picked[0, 2] = 0  # no head, no scores
+    torch.testing.assert_close(head.relation_scores(encoded, heads), picked)
 
 
 def test_pairs_are_scored_alike_in_one_chunk_and_in_several() -> None:
