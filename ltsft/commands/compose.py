@@ -15,6 +15,7 @@ from ltsft.sparse import SparseFineTuning, composition
 HEADS = {
     "masked-lm": "AutoModelForMaskedLM",
     "token-classification": "AutoModelForTokenClassification",
+    "sequence-classification": "AutoModelForSequenceClassification",
 }
 """What the model is to do -> class of transformers that it is saved from."""
 
@@ -25,6 +26,8 @@ HEAD_OF_TASK = {
     "masked-lm": "masked-lm",
     "pos": "token-classification",
     "ner": "token-classification",
+    "nli": "sequence-classification",
+    "classification": "sequence-classification",
 }
 
 

@@ -2,6 +2,7 @@
 
 from ltsft.tasks.base import Task
 from ltsft.tasks.masked_lm import MaskedLM
+from ltsft.tasks.sentence_classifier import SentenceClassifier
 from ltsft.tasks.tagger import Tagger
 
-__all__ = ["MaskedLM", "Tagger", "Task"]
+__all__ = ["MaskedLM", "SentenceClassifier", "Tagger", "Task"]
