@@ -16,6 +16,7 @@ HEADS = {
     "masked-lm": "AutoModelForMaskedLM",
     "token-classification": "AutoModelForTokenClassification",
     "sequence-classification": "AutoModelForSequenceClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
 }
 """What the model is to do -> class of transformers that it is saved from."""
 
@@ -28,6 +29,7 @@ HEAD_OF_TASK = {
     "ner": "token-classification",
     "nli": "sequence-classification",
     "classification": "sequence-classification",
+    "qa": "question-answering",
 }
 
 

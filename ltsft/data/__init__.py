@@ -1,16 +1,17 @@
 """Reading, tokenising and serving data: one LightningDataModule each, one reader per format.
 
 Read in this order: :mod:`source` (where data comes from), :mod:`conllu`, :mod:`iob2`, :mod:`rows`,
-:mod:`text` (the readers), :mod:`sampling` and :mod:`loading` (which examples, in what order, also
-after a resume), :mod:`masking` and :mod:`collate` (examples to batches), :mod:`text_data`,
-:mod:`tagging_data` and :mod:`pair_data` (all of it together). :mod:`artificial` is the built-in
-data.
+:mod:`questions`, :mod:`text` (the readers), :mod:`sampling` and :mod:`loading` (which examples, in
+what order, also after a resume), :mod:`masking` and :mod:`collate` (examples to batches),
+:mod:`text_data`, :mod:`tagging_data`, :mod:`pair_data` and :mod:`question_data` (all of it
+together). :mod:`artificial` is the built-in data.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ltsft.data.pair_data import PairData as PairData
+    from ltsft.data.question_data import QuestionData as QuestionData
     from ltsft.data.source import Source as Source
     from ltsft.data.source import Sources as Sources
     from ltsft.data.tagging_data import TaggingData as TaggingData
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "PairData": "ltsft.data.pair_data",
+    "QuestionData": "ltsft.data.question_data",
     "Source": "ltsft.data.source",
     "Sources": "ltsft.data.source",
     "TaggingData": "ltsft.data.tagging_data",
     "TextData": "ltsft.data.text_data",
 }
 
-__all__ = ["PairData", "Source", "Sources", "TaggingData", "TextData"]
+__all__ = ["PairData", "QuestionData", "Source", "Sources", "TaggingData", "TextData"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 NO_WORD = -1
 """In `word_ids`: the sub-word belongs to no word. In `word_starts`: the word has no sub-word."""
 
+NO_CHARACTER = -1
+"""In `char_starts` and `char_ends`: the sub-word stands for none of the text's characters."""
+
 EXAMPLES_AT_ONCE = 1000
 """Texts that the tokenizer divides over all cores at a time."""
 

@@ -2,7 +2,8 @@
 
 from ltsft.tasks.base import Task
 from ltsft.tasks.masked_lm import MaskedLM
+from ltsft.tasks.question_answering import QuestionAnswering
 from ltsft.tasks.sentence_classifier import SentenceClassifier
 from ltsft.tasks.tagger import Tagger
 
-__all__ = ["MaskedLM", "SentenceClassifier", "Tagger", "Task"]
+__all__ = ["MaskedLM", "QuestionAnswering", "SentenceClassifier", "Tagger", "Task"]
