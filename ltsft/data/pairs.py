@@ -53,7 +53,7 @@ def read_pairs(source: Source, role: str, *, texts: Sequence[str], key: str) -> 
         )
     table = Table(source, role, key)
     asked = {name: name for name in texts}
-    if table.has("label", "label"):
+    if table.has_column("label", "label"):
         asked["label"] = "label"
     examples = []
     for place, values in table.rows(**asked):

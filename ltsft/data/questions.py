@@ -139,7 +139,7 @@ def _question(place: str, values: Any, context: str) -> TextQuestion:
 def _read_table(table: Table) -> Iterator[TextQuestion]:
     asked = {"question": "question", "context": "context"}
     for optional in ("answers", "id"):
-        if table.has(optional, optional):
+        if table.has_column(optional, optional):
             asked[optional] = optional
     for number, (place, row) in enumerate(table.rows(**asked)):
         values = {"id": number, **dict(zip(asked, row, strict=True))}

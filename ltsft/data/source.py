@@ -150,7 +150,7 @@ class Table:
         )
         return f"{content} {self.source.limit}"
 
-    def has(self, holds: str, default: str) -> bool:
+    def has_column(self, holds: str, default: str) -> bool:
         """Whether there is a column; one that `columns` of the source names has to be there."""
         return holds in self.source.columns or default in self.column_names
 
