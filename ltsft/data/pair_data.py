@@ -38,14 +38,15 @@ class PairData(LabelledData[LabelledTexts]):
             takes it from `model.base_model`.
         texts: Columns that hold the texts: two for pairs, one for single sentences. `columns` of a
             source may say what they are called there, as for `label`.
-        labels: Label names. By default those of natural language inference, in the order of the
-            authors' files: entailment, neutral, contradiction. Other data needs them.
+        labels: Label names. For pairs by default those of natural language inference, in the order
+            of the authors' files: entailment, neutral, contradiction. Single sentences need them,
+            but not where a fine-tuning or a checkpoint brings them.
         label_map: Labels to rename, e.g. ``{contradictory: contradiction, "1": positive}``.
         **kwargs: Options of all labelled data, see
             :class:`~ltsft.data.labelled_data.LabelledData`.
 
     Raises:
-        LtsftError: If a number is out of range, or there are single sentences and no `labels`.
+        LtsftError: If a number is out of range.
     """
 
     def __init__(
@@ -62,14 +63,9 @@ class PairData(LabelledData[LabelledTexts]):
                 "`data.init_args.texts` is expected to name one column (single sentences) or two "
                 f"different ones (pairs), but got {texts}."
             )
-        if labels is None and len(texts) == 1:
-            raise LtsftError(
-                "`data.init_args.labels` is expected to list the labels of single sentences, but "
-                "got none; only pairs have a default inventory."
-            )
         self.texts = list(texts)
         self.label_map = dict(label_map)
-        self.settle_labels(labels, NLI)
+        self.settle_labels(labels, NLI if len(texts) == 2 else None)
 
     @override
     def read(self, source: Source, split: str, key: str) -> list[LabelledTexts]:
@@ -95,6 +91,11 @@ class PairData(LabelledData[LabelledTexts]):
     def annotate(
         self, examples: list[LabelledTexts], columns: Columns
     ) -> dict[str, Ragged | Tensor]:
+        if self.labels is None and any(example.label is not None for example in examples):
+            raise LtsftError(
+                "`data.init_args.labels` is expected to list the labels of single sentences, but "
+                "got none; only pairs have a default inventory."
+            )
         ids = {label: number for number, label in enumerate(self.labels or [])}
         return {
             "labels": torch.tensor(

@@ -252,7 +252,6 @@ def test_predictions(make_tokenizer: Make, write: Write, tmp_path: Path) -> None
     [
         ({"texts": []}, "`data.init_args.texts` is expected to name one .* or two .* got "),
         ({"texts": ["a", "a"], "labels": ["x"]}, "`data.init_args.texts` .*two different ones"),
-        ({"texts": ["text"]}, "`data.init_args.labels` .* single sentences, but got none"),
         ({"labels": []}, "`data.init_args.labels` .* at least one, but got "),
     ],
 )
@@ -302,6 +301,19 @@ def test_bad_input(
     with pytest.raises(LtsftError, match=message) as caught:
         data.test_dataloader()
     assert "\n" not in str(caught.value)
+
+
+def test_labels_of_single_sentences(make_tokenizer: Make, write: Write) -> None:
+    """They are the user's to give, unless the model has them; predicting goes without."""
+    path = write("a.jsonl", '{"text": "ab", "label": "y"}\n')
+    bare = write("b.jsonl", '{"text": "ab"}\n')
+    data = PairData(make_tokenizer(), texts=["text"], test={"xx": path}, predict={"xx": bare})
+    assert data.labels is None
+    assert len(batches(data, "predict")) == 1
+    with pytest.raises(LtsftError, match="`data.init_args.labels` .* single sentences, but got no"):
+        data.test_dataloader()
+    data.use_labels(["x", "y"])
+    assert batches(data)[0]["labels"].tolist() == [1]
 
 
 def test_built_in_languages_have_pairs_only(make_tokenizer: Make) -> None:
