@@ -207,11 +207,17 @@ class Table:
 
 def _label_names(feature: Any) -> Callable[[Any], Any]:
     """What turns label ids of a column, single or in lists, into names; leaves other values."""
-    names = getattr(feature, "names", None)
-    if names is not None:
-        return lambda label: None if label is None or label < 0 else names[label]
-    names = getattr(getattr(feature, "feature", None), "names", None)
-    return lambda value: value if names is None else [names[label] for label in value]
+    single = getattr(feature, "names", None)
+    listed = getattr(getattr(feature, "feature", None), "names", None)
+
+    def spell(value: Any) -> Any:
+        if value is None:
+            return None
+        if single is not None:
+            return single[value] if value >= 0 else None
+        return value if listed is None else [listed[label] for label in value]
+
+    return spell
 
 
 def string_at(place: str, holds: str, value: Any, key: str) -> str:

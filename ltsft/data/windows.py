@@ -98,7 +98,7 @@ def shorten(
         max_length: Sub-words to keep.
     """
     short = list(texts)
-    todo = range(len(short))
+    todo = list(range(len(short)))
     # What is left of a text may be cut into other, and more, sub-words than before.
     while todo:
         encoded = tokenizer(

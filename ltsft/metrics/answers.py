@@ -92,7 +92,7 @@ class AnswerScore(SQuAD):
         super().update(
             [{"id": str(number), "prediction_text": answer} for number, (answer, _) in pairs],
             [
-                {"id": str(number), "answers": {"text": list(texts) or [""]}}  # type: ignore[dict-item]
+                {"id": str(number), "answers": {"text": list(texts) or [""]}}
                 for number, (_, texts) in pairs
             ],
         )
