@@ -189,48 +189,52 @@ def test_out_of_range(tmp_path):
 
 
 SCRIPT = """
-import json, sys
+import sys
 import torch
-from ltsft.data import QuestionData, Source
-from ltsft.tasks import QuestionAnswering
-from tests.callbacks.plain import trainer
+from tests.tasks.test_question_answering import built_in_scores
 
 torch.set_num_threads(1)
-base, devices = sys.argv[1], int(sys.argv[2])
-settings = {"strategy": "ddp", "devices": devices} if devices > 1 else {}
-run = trainer(use_distributed_sampler=False, **settings)
-data = QuestionData(
-    base, test={"elmu": Source("artificial:elmu", limit=13)}, eval_batch_size=4,
-    max_length=20, stride=4, max_question_length=8,
-)
-run.test(QuestionAnswering(base_model=base), data, verbose=False)
-if run.is_global_zero:
-    print(json.dumps({name: value.item() for name, value in run.callback_metrics.items()}))
+scores = built_in_scores(sys.argv[1], strategy="ddp", devices=2)
+if scores is not None:
+    print(scores)
 """
 
 
+def built_in_scores(base, **settings):
+    """Test scores as JSON, on the first rank: uneven shares of questions with several windows."""
+    data = QuestionData(
+        base,
+        test={"elmu": Source("artificial:elmu", limit=13)},
+        eval_batch_size=4,
+        max_length=20,
+        stride=4,
+        max_question_length=8,
+    )
+    run = trainer(use_distributed_sampler=False, **settings)
+    run.test(QuestionAnswering(base_model=base), data, verbose=False)
+    if not run.is_global_zero:
+        return None
+    return json.dumps({name: value.item() for name, value in run.callback_metrics.items()})
+
+
 def test_two_processes_score_as_one(tmp_path):
-    """Uneven shares of questions with several windows each; sums in another order, hence 1e-6."""
+    """Sums in another order, hence 1e-6."""
     torch.manual_seed(0)
     base = save_artificial_base(tmp_path / "base")
     model = AutoModelForQuestionAnswering.from_pretrained(base)
     model.save_pretrained(base)  # one head for all
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    scores = []
-    for devices in ("1", "2"):
-        (tmp_path / "script.py").write_text(SCRIPT)
-        done = subprocess.run(
-            [sys.executable, str(tmp_path / "script.py"), base, devices],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        (line,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        scores.append(json.loads(line))
-    one, two = scores
-    assert one == pytest.approx(two, rel=1e-6)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py"), base],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (two,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    one = json.loads(built_in_scores(base))
+    assert one == pytest.approx(json.loads(two), rel=1e-6)
     assert 0 < one["test_f1/elmu"] < 1
 
 
