@@ -77,3 +77,36 @@ def save_base(folder: Path, kind: str = "bert", seed: int = 0) -> str:
     AutoModelForMaskedLM.from_config(CONFIGS[kind]()).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return str(folder)
+
+
+def save_artificial_base(folder: Path, seed: int = 0) -> str:
+    """Write a random small BERT that knows the built-in languages' sub-words.
+
+    Its positions are sinusoids, and its attention is sharper than BERT's own start: so it learns a
+    task on such a language within seconds, which from that start it does not.
+    """
+    from ltsft.data.artificial import family
+
+    tokenizer = family(0).tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=128,
+        initializer_range=0.05,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    torch.manual_seed(seed)
+    model = AutoModelForMaskedLM.from_config(config)
+    angles = torch.arange(128.0)[:, None] / 100.0 ** (torch.arange(0, 64, 2) / 64)
+    positions = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    model.bert.embeddings.position_embeddings.weight.data = 0.1 * positions
+    for name, parameter in model.named_parameters():
+        if "query.weight" in name or "key.weight" in name:
+            parameter.data *= 3
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -15,6 +15,8 @@ from ltsft.sparse import SparseFineTuning, composition
 HEADS = {
     "masked-lm": "AutoModelForMaskedLM",
     "token-classification": "AutoModelForTokenClassification",
+    "sequence-classification": "AutoModelForSequenceClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
 }
 """What the model is to do -> class of transformers that it is saved from."""
 
@@ -25,6 +27,9 @@ HEAD_OF_TASK = {
     "masked-lm": "masked-lm",
     "pos": "token-classification",
     "ner": "token-classification",
+    "nli": "sequence-classification",
+    "classification": "sequence-classification",
+    "qa": "question-answering",
 }
 
 

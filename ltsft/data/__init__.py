@@ -1,22 +1,26 @@
 """Reading, tokenising and serving data: one LightningDataModule each, one reader per format.
 
-Read in this order: :mod:`source` (where data comes from), :mod:`conllu`, :mod:`iob2`, :mod:`text`
-(the readers), :mod:`sampling` and :mod:`loading` (which examples, in what order, also after a
-resume), :mod:`masking` and :mod:`collate` (examples to batches), :mod:`text_data`,
-:mod:`tagging_data` and :mod:`parsing_data` (all of it together). :mod:`artificial` is the built-in
-data.
+Read in this order: :mod:`source` (where data comes from), :mod:`conllu`, :mod:`iob2`, :mod:`rows`,
+:mod:`questions`, :mod:`text` (the readers), :mod:`sampling` and :mod:`loading` (which examples, in
+what order, also after a resume), :mod:`masking` and :mod:`collate` (examples to batches),
+:mod:`text_data`, :mod:`tagging_data`, :mod:`parsing_data`, :mod:`pair_data` and
+:mod:`question_data` (all of it together). :mod:`artificial` is the built-in data.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ltsft.data.pair_data import PairData as PairData
     from ltsft.data.parsing_data import ParsingData as ParsingData
+    from ltsft.data.question_data import QuestionData as QuestionData
     from ltsft.data.source import Source as Source
     from ltsft.data.source import Sources as Sources
     from ltsft.data.tagging_data import TaggingData as TaggingData
     from ltsft.data.text_data import TextData as TextData
 
 _HOME = {
+    "PairData": "ltsft.data.pair_data",
+    "QuestionData": "ltsft.data.question_data",
     "ParsingData": "ltsft.data.parsing_data",
     "Source": "ltsft.data.source",
     "Sources": "ltsft.data.source",
@@ -24,7 +28,15 @@ _HOME = {
     "TextData": "ltsft.data.text_data",
 }
 
-__all__ = ["ParsingData", "Source", "Sources", "TaggingData", "TextData"]
+__all__ = [
+    "PairData",
+    "ParsingData",
+    "QuestionData",
+    "Source",
+    "Sources",
+    "TaggingData",
+    "TextData",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,12 +14,14 @@ from torch.utils.data import Dataset
 from ltsft.data.labels import PADDING_LABEL
 from ltsft.data.ragged import Ragged
 from ltsft.data.sampling import Draw
-from ltsft.data.tokenization import NO_WORD
+from ltsft.data.tokenization import NO_CHARACTER, NO_WORD
 
 PADDING = {
     "token_type_ids": 0,
     "word_ids": NO_WORD,
     "word_starts": NO_WORD,
+    "char_starts": NO_CHARACTER,
+    "char_ends": NO_CHARACTER,
 }
 """What a column is padded with; labels of any kind are padded with -100."""
 

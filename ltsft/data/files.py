@@ -1,5 +1,6 @@
 """Reading text files line by line, with errors that name the line; writing whole ones."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +37,12 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise LtsftError(
             f"{path} is expected to be a readable file, but got: {error.strerror}."
         ) from error
+
+
+def file_digest(path: str | Path) -> str:
+    """A digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -26,6 +26,9 @@ RELATIONS = [
 # fmt: on
 """The 37 universal dependency relations, https://universaldependencies.org/u/dep/."""
 
+NLI = ["entailment", "neutral", "contradiction"]
+"""The three relations of natural language inference, numbered as in XNLI and MultiNLI."""
+
 UNKNOWN_LABEL = -1
 """Id of a gold label outside the inventory: scored, and never right."""
 
@@ -71,6 +74,7 @@ def unknown_labels(tags: Iterable[Sequence[str]], labels: Sequence[str], name: s
     if told and not told & known:
         raise LtsftError(
             f"{name} is expected to have some of the labels {', '.join(labels)}, but it has only "
-            f"{', '.join(sorted(told))}; check `format`, `column`, `labels` and `tag_map`."
+            f"{', '.join(sorted(told))}; check `labels`, which column they are taken from, and how "
+            "they are renamed."
         )
     return unknown

@@ -71,18 +71,17 @@ def read_tagged(
             for s in read_conllu(source.path, limit=source.limit, trees=column == "deprel")
         ]
     table = Table(source, role, key)
-    words = table.column("words", "tokens")
-    tags = table.column("tags", _DEFAULT_COLUMN.get(format, column))
+    rows = table.rows(words="tokens", tags=_DEFAULT_COLUMN.get(format, column))
     return [
-        TaggedSentence(_strings(w, "words", table), _strings(t, "tags", table))
-        for w, t in zip(words, tags, strict=True)
+        TaggedSentence(_strings(place, "words", words, key), _strings(place, "tags", tags, key))
+        for place, (words, tags) in rows
     ]
 
 
-def _strings(values: object, holds: str, table: Table) -> list[str]:
+def _strings(place: str, holds: str, values: object, key: str) -> list[str]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise LtsftError(
-            f"`{table.key}.columns` is expected to name a column of lists of strings, or of label "
-            f"ids with names, for `{holds}`, but {table.source.path} has {str(values)[:60]} there."
+            f"`{key}.columns` is expected to name a column of lists of strings, or of label ids "
+            f"with names, for `{holds}`, but {place}, has {str(values)[:60]} there."
         )
     return values

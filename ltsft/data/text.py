@@ -1,6 +1,5 @@
 """Raw text: from lines to blocks of equal length for masked language modelling."""
 
-import hashlib
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ltsft.data.cache import digest
-from ltsft.data.files import numbered_lines
-from ltsft.data.source import Source, Table, artificial_language
+from ltsft.data.files import file_digest, numbered_lines
+from ltsft.data.source import Source, Table, artificial_language, string_at
 from ltsft.data.tokenization import SECONDS_BEFORE_A_BAR
 from ltsft.errors import LtsftError
 
@@ -51,8 +50,7 @@ def corpus_key(source: Source, role: str, *, key: str) -> list[str]:
     if source.is_artificial:
         return [digest(read_text(source, role, key=key))]
     if source.is_plain_file:
-        with open(source.path, "rb") as file:
-            return [hashlib.file_digest(file, "blake2b").hexdigest(), str(source.limit)]
+        return [file_digest(source.path), str(source.limit)]
     return [Table(source, role, key).fingerprint, source.columns.get("text", "text")]
 
 
@@ -64,13 +62,8 @@ def _lines(source: Source, role: str, key: str) -> Iterator[str]:
         for _, line in numbered_lines(source.path):
             yield line
     else:
-        for row in Table(source, role, key).column("text", "text"):
-            if not isinstance(row, str):
-                raise LtsftError(
-                    f"`{key}.columns` is expected to name a column of strings for `text`, but "
-                    f"{source.path} has {str(row)[:60]} there."
-                )
-            yield row
+        for place, (text,) in Table(source, role, key).rows(text="text"):
+            yield string_at(place, "text", text, key)
 
 
 def _non_blank(lines: Iterable[str]) -> Iterator[str]:

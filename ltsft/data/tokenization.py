@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 NO_WORD = -1
 """In `word_ids`: the sub-word belongs to no word. In `word_starts`: the word has no sub-word."""
 
+NO_CHARACTER = -1
+"""In `char_starts` and `char_ends`: the sub-word stands for none of the text's characters."""
+
 EXAMPLES_AT_ONCE = 1000
 """Texts that the tokenizer divides over all cores at a time."""
 
@@ -66,6 +69,47 @@ def tokenize_words(
 
     words = digest(part for words in sentences for part in (str(len(words)), *words))
     return cached_columns(["words", words, tokenizer_digest(tokenizer), str(max_length)], make)
+
+
+def tokenize_texts(
+    examples: Sequence[Sequence[str]],
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    *,
+    progress: bool = True,
+) -> Columns:
+    """Tokenise single texts or pairs; what was tokenised before comes from the cache.
+
+    Args:
+        examples: One or two texts each, all as many as the first one.
+        tokenizer: A fast tokenizer.
+        max_length: Sub-words to keep, special tokens included. What is too long loses sub-words at
+            the end, pairs at that of the longer text, or of both once they are equally long.
+        progress: Show a bar if it takes long.
+
+    Returns:
+        For each example of T sub-words: `input_ids` [T], and `token_type_ids` [T] if the tokenizer
+        has such.
+    """
+
+    def make() -> Columns:
+        firsts, *seconds = zip(*examples, strict=True)
+        rows: dict[str, list[list[int]]] = {}
+        for _, encoded in encode(
+            firsts,
+            tokenizer,
+            progress,
+            pairs=seconds[0] if seconds else None,
+            truncation="longest_first",
+            max_length=max_length,
+        ):
+            for name in {"input_ids", "token_type_ids"} & encoded.keys():
+                rows.setdefault(name, []).extend(encoded[name])
+        return {name: Ragged.of(values) for name, values in sorted(rows.items())}
+
+    texts = digest(part for texts in examples for part in (str(len(texts)), *texts))
+    settings = [tokenizer_digest(tokenizer), str(tokenizer.model_input_names), str(max_length)]
+    return cached_columns(["texts", texts, *settings], make)
 
 
 def warn_of_lost_words(name: str, role: str, columns: Columns, max_length: int) -> None:

@@ -3,6 +3,8 @@
 from ltsft.tasks.base import Task
 from ltsft.tasks.masked_lm import MaskedLM
 from ltsft.tasks.parser import Parser
+from ltsft.tasks.question_answering import QuestionAnswering
+from ltsft.tasks.sentence_classifier import SentenceClassifier
 from ltsft.tasks.tagger import Tagger
 
-__all__ = ["MaskedLM", "Parser", "Tagger", "Task"]
+__all__ = ["MaskedLM", "Parser", "QuestionAnswering", "SentenceClassifier", "Tagger", "Task"]

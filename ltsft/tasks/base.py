@@ -166,7 +166,8 @@ class Task(LightningModule, ABC):
         if not sources:
             raise LtsftError(
                 "`model.init_args.labels` is expected to list the label names, but got none; give "
-                "them, or a fine-tuning of the task in `model.init_args.base_sfts`."
+                "them (on the command line `data.init_args.labels`), or a fine-tuning of the task "
+                "in `model.init_args.base_sfts`."
             )
         (first, labels), *others = sources.items()
         for other, other_labels in others:

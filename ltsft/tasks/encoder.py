@@ -1,9 +1,11 @@
 """Loading pretrained Hugging Face models, and building them again from a checkpoint."""
 
+import inspect
 import json
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from ltsft.errors import LtsftError
@@ -82,6 +84,22 @@ def config_values(model: PreTrainedModel) -> dict[str, Any]:
     """A model's configuration as plain values, as ``torch.load(weights_only=True)`` admits them."""
     values: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=False))
     return values
+
+
+def model_inputs(model: PreTrainedModel, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """What a model takes of a batch: as much as its tokenizer would give it.
+
+    Args:
+        model: The model.
+        batch: `input_ids` and `attention_mask` [B, T]; maybe `token_type_ids` [B, T], which
+            DistilBERT, for one, does not take.
+    """
+    names = ["input_ids", "attention_mask"]
+    takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
+    # A model that knows one type only (XLM-R) has no embedding of a second one.
+    if takes_types and getattr(model.config, "type_vocab_size", 0) > 1:
+        names.append("token_type_ids")
+    return {name: batch[name] for name in names if name in batch}
 
 
 def is_inside(parameter: str, model: PreTrainedModel) -> bool:

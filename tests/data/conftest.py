@@ -29,6 +29,7 @@ def make_tokenizer(tmp_path: Path) -> MakeTokenizer:
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
             special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
         )
         names = {f"{token.strip('[]').lower()}_token": token for token in special}
@@ -36,7 +37,10 @@ def make_tokenizer(tmp_path: Path) -> MakeTokenizer:
             del names["mask_token"]
         folder = tmp_path / f"tokenizer-{pad_id}-{max_length}-{mask}"
         PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, model_max_length=max_length, **names
+            tokenizer_object=tokenizer,
+            model_max_length=max_length,
+            model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+            **names,
         ).save_pretrained(folder)
         return str(folder)
 

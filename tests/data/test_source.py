@@ -162,3 +162,16 @@ def test_source_out_of_range() -> None:
         Source("")
     with pytest.raises(LtsftError, match="`limit` of the data source x .* got 0"):
         Source("x", limit=0)
+
+
+def test_a_tables_digest_is_that_of_its_rows(tmp_path: Path) -> None:
+    """Another content or limit is another one; another name of the file is not."""
+
+    def digest(name: str, limit: int | None = None) -> str:
+        return Table(Source(str(tmp_path / name), limit=limit), "train", "k").fingerprint
+
+    (tmp_path / "a.tsv").write_text("text\none\ntwo\n")
+    (tmp_path / "b.tsv").write_text("text\none\ntwo\n")
+    (tmp_path / "c.tsv").write_text("text\none\nthree\n")
+    assert digest("a.tsv") == digest("b.tsv")
+    assert len({digest("a.tsv"), digest("c.tsv"), digest("a.tsv", limit=1)}) == 3

@@ -1,4 +1,4 @@
-"""One artificial language: sentences, raw text and pairs of any number."""
+"""One artificial language: sentences, raw text, pairs and questions of any number."""
 
 import random
 import zlib
@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from ltsft.data.artificial.grammar import Grammar, Sentence
 from ltsft.data.artificial.meaning import draw_clause
 from ltsft.data.artificial.pairs import LABELS, Label, Pair, draw_hypothesis, draw_premise
+from ltsft.data.artificial.questions import ROLES, Question, ask, draw_text
 from ltsft.errors import LtsftError
 
 Split = Literal["train", "validation", "test"]
@@ -70,6 +71,22 @@ class Language:
         _check(num_pairs, split)
         return [self._pair(index, split) for index in range(num_pairs)]
 
+    def questions(self, num_questions: int, split: Split = "train") -> list[Question]:
+        """The first questions of a split, each about a text of its own.
+
+        Args:
+            num_questions: how many.
+            split: "train", "validation" or "test"; no text is in two of them.
+
+        Returns:
+            As many questions as asked for.
+
+        Raises:
+            LtsftError: if the number is negative or there is no such split.
+        """
+        _check(num_questions, split)
+        return [self._question(index, split) for index in range(num_questions)]
+
     def _sentence(self, index: int, split: Split) -> Sentence:
         rng = random.Random(f"{self.seed}/{self.name}/sentence/{split}/{index}")
         while True:
@@ -88,6 +105,15 @@ class Language:
             hypothesis = draw_hypothesis(rng, clause, label)
             if hypothesis is not None:
                 return Pair(premise, self.grammar.sentence(hypothesis).text, label)
+
+    def _question(self, index: int, split: Split) -> Question:
+        rng = random.Random(f"{self.seed}/{self.name}/question/{split}/{index}")
+        while True:
+            clauses, asked = draw_text(rng)
+            sentences = [self.grammar.sentence(clause) for clause in clauses]
+            question = ask(sentences, asked, rng.choice(ROLES))
+            if split_of(question.context) == split:
+                return question
 
     def _label(self, index: int, split: Split) -> Label:
         triple, place = divmod(index, len(LABELS))

@@ -1,0 +1,109 @@
+"""A label for each sentence or pair of sentences: natural language inference, sentiment, topics."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from transformers import AutoModelForSequenceClassification
+from typing_extensions import override
+
+from ltsft.data.labels import NLI, PADDING_LABEL, UNKNOWN_LABEL
+from ltsft.metrics import MeanLoss
+from ltsft.tasks.base import Batch, Task
+from ltsft.tasks.encoder import model_inputs
+
+
+class SentenceClassifier(Task):
+    """Labels sentences or pairs of them by two layers on the first token (Ansell et al., 2022).
+
+    The two layers are the architecture's own: BERT's pooler and classifier, RoBERTa's
+    ``classifier.dense`` and ``classifier.out_proj``. The result is loaded by
+    ``AutoModelForSequenceClassification``. A pooler that came with the pretrained model belongs to
+    the encoder and is maskable; one with a random start is whole.
+
+    Best weights are chosen by `val_accuracy`. `val_macro_f1` is the mean F1 of the labels that
+    occur, as gold or predicted ones, as in scikit-learn. Examples without a gold label are neither
+    trained on nor scored. Gold labels outside the inventory are wrong whatever is predicted; all of
+    them together are one more label of the mean, whose F1 is 0.
+
+    Args:
+        labels: Label names in the order of the head's outputs. By default those of the task
+            fine-tuning in `base_sfts`; if both are given, they must agree. The command line takes
+            them from the data.
+        task: Name of the task to note in the fine-tuning; by default ``nli`` if the labels are its
+            three, else ``classification``.
+        **kwargs: Options of every task, see :class:`~ltsft.tasks.Task`.
+
+    Raises:
+        LtsftError: If there are no labels, or they contradict each other.
+    """
+
+    auto_class = AutoModelForSequenceClassification
+    monitor = "val_accuracy"
+    monitor_mode = "max"
+    labels: list[str]
+
+    def __init__(
+        self, labels: list[str] | None = None, task: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._build(labels, labelled=True)
+        self.task_name = task or ("nli" if set(self.labels) == set(NLI) else "classification")
+
+    @override
+    def forward(self, batch: Batch) -> Tensor:
+        """Score the labels for each example.
+
+        Args:
+            batch: `input_ids` and `attention_mask` [B, T]; `token_type_ids` [B, T] if there are.
+
+        Returns:
+            Logits [B, labels].
+        """
+        return cast(Tensor, self.model(**model_inputs(self.model, batch)).logits)
+
+    @override
+    def training_loss(self, batch: Batch) -> Tensor:
+        total, count = self._loss(self(batch), batch)
+        return total / count.clamp(min=1)
+
+    @override
+    def make_metrics(self) -> dict[str, Metric]:
+        # One class more than labels, for gold labels outside the inventory.
+        classes: dict[str, Any] = {
+            "num_classes": len(self.labels) + 1,
+            "ignore_index": PADDING_LABEL,
+        }
+        return {
+            "loss": MeanLoss(),
+            "accuracy": MulticlassAccuracy(average="micro", **classes),
+            "macro_f1": MulticlassF1Score(average="macro", **classes),
+        }
+
+    @override
+    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
+        logits, gold = self(batch), batch["labels"]
+        gold = gold.masked_fill(gold == UNKNOWN_LABEL, len(self.labels))
+        for name, metric in metrics.items():
+            if name == "loss":
+                metric.update(*self._loss(logits, batch))
+            else:
+                metric.update(logits.argmax(-1), gold)
+
+    @override
+    def predict_step(
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> list[dict[str, float]]:
+        """Predict the probability of each label, for each example."""
+        probabilities = self(batch).float().softmax(-1)
+        return [dict(zip(self.labels, row, strict=True)) for row in probabilities.tolist()]
+
+    def _loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sum of the losses of the examples that can be trained on, and how many they are."""
+        gold = batch["labels"]
+        scored = gold >= 0
+        total = cross_entropy(logits[scored].float(), gold[scored], reduction="sum")
+        return total, scored.sum()
