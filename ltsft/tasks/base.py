@@ -136,6 +136,9 @@ class Task(LightningModule, ABC):
             self._fresh |= self._adapter.parameters.keys()
         for sft in sfts:
             sft.apply(self.model, whole=None if self.takes_head_of(sft) else False)
+        # Pretrained models arrive in evaluation mode, and Lightning leaves modes as they are: in a
+        # fit there would be no dropout.
+        self.model.train()
 
     def _prepare_model(self) -> None:
         """Change the model before fine-tunings are put in place; nothing to change by default."""

@@ -154,6 +154,24 @@ def test_a_missing_base_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_dropout_is_on_in_training_and_off_in_evaluation(tmp_path):
+    """Two passes over a batch differ in training and agree in validation, in both phases."""
+
+    class Watched(Tagger):
+        def training_loss(self, batch):
+            trained.append(torch.equal(self(batch), self(batch)))
+            return super().training_loss(batch)
+
+        def score(self, batch, metrics):
+            evaluated.append(torch.equal(self(batch), self(batch)))
+            super().score(batch, metrics)
+
+    trained, evaluated = [], []
+    fit(Watched(labels=LABELS, base_model=save_base(tmp_path / "base")), tagging_batches())
+    assert trained == [False] * (4 + 5)
+    assert set(evaluated) == {True}
+
+
 def test_half_precision_checkpoints_train_in_float32(tmp_path):
     base = save_base(tmp_path / "base")
     AutoModelForMaskedLM.from_pretrained(base).half().save_pretrained(tmp_path / "half")
