@@ -12,23 +12,25 @@ from ltsft.commands.complaints import PlainParser
 from ltsft.commands.files import table
 from ltsft.data.conllu import read_conllu
 from ltsft.data.iob2 import read_iob2
+from ltsft.data.pairs import read_pairs
+from ltsft.data.source import Source
 from ltsft.errors import LtsftError
 from ltsft.metrics.bootstrap import Score, bootstrap, compare, f1, ratio
 
 Rows = list[tuple[list[str], list[Any]]]
-"""Words and annotation of each sentence."""
+"""Words, or texts, and annotation of each example."""
 
 
 class Measure(NamedTuple):
     """A score that can be resampled.
 
     Args:
-        read: Reads a file.
+        read: Reads a file; its second argument names columns of a table.
         tally: What one example adds to the sums, from gold and predicted annotation.
         score: From sums to the score.
     """
 
-    read: Callable[[Path], Rows]
+    read: Callable[[Path, list[str]], Rows]
     tally: Callable[[list[Any], list[Any]], list[int]]
     score: Score
 
@@ -44,13 +46,20 @@ def main(name: str, args: list[str]) -> None:
     parser.add_argument("gold", help="file with the gold annotation")
     parser.add_argument("predictions", nargs="+", help="one file per system")
     parser.add_argument("--metric", required=True, choices=MEASURES, help="what is scored")
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        default=["premise", "hypothesis"],
+        metavar="COLUMN",
+        help="for `accuracy`: columns of the texts; default: premise hypothesis",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the resamples; default: 0")
     parser.add_argument("--json", action="store_true", help="print one JSON list instead")
     options = parser.parse_args(args)
     measure = MEASURES[options.metric]
-    gold = measure.read(Path(options.gold))
+    gold = measure.read(Path(options.gold), options.texts)
     counts = {
-        path: _counts(measure, options.gold, gold, path, measure.read(Path(path)))
+        path: _counts(measure, options.gold, gold, path, measure.read(Path(path), options.texts))
         for path in options.predictions
     }
     first = counts[options.predictions[0]]
@@ -113,8 +122,15 @@ def _conllu(path: Path, *, trees: bool) -> Rows:
     ]
 
 
+def _labels(path: Path, texts: list[str]) -> Rows:
+    """One label for each example; none where the gold file has none."""
+    examples = read_pairs(Source(str(path)), "test", texts=texts, key="compare")
+    return [(list(example.texts), [example.label]) for example in examples]
+
+
 def _num_equal(gold: list[Any], predicted: list[Any]) -> list[int]:
-    return [sum(g == p for g, p in zip(gold, predicted, strict=True)), len(gold)]
+    known = [(g, p) for g, p in zip(gold, predicted, strict=True) if g is not None]
+    return [sum(g == p for g, p in known), len(known)]
 
 
 def _num_entities(gold: list[str], predicted: list[str]) -> list[int]:
@@ -125,15 +141,16 @@ def _num_entities(gold: list[str], predicted: list[str]) -> list[int]:
 
 
 MEASURES = {
-    "upos": Measure(lambda path: _conllu(path, trees=False), _num_equal, ratio),
+    "accuracy": Measure(_labels, _num_equal, ratio),
+    "upos": Measure(lambda path, _: _conllu(path, trees=False), _num_equal, ratio),
     "uas": Measure(
-        lambda path: _conllu(path, trees=True),
+        lambda path, _: _conllu(path, trees=True),
         lambda gold, predicted: _num_equal([h for h, _ in gold], [h for h, _ in predicted]),
         ratio,
     ),
-    "las": Measure(lambda path: _conllu(path, trees=True), _num_equal, ratio),
+    "las": Measure(lambda path, _: _conllu(path, trees=True), _num_equal, ratio),
     "span-f1": Measure(
-        lambda path: [(s.words, s.tags) for s in read_iob2(path)], _num_entities, f1
+        lambda path, _: [(s.words, s.tags) for s in read_iob2(path)], _num_entities, f1
     ),
 }
 """What can be scored, by name."""

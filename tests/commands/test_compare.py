@@ -59,6 +59,22 @@ def test_entities_as_seqeval_counts_them(tmp_path, capsys):
     assert one["value"] == pytest.approx(f1_score(gold, predicted))
 
 
+def test_labels_of_pairs(tmp_path, capsys):
+    """Gold labels from TSV, predictions as `predict` writes them; a pair without gold is not scored."""
+    pairs = [("a", "b", "neutral"), ("c", "d", "entailment"), ("e", "f", "-")]
+    rows = ["premise\thypothesis\tlabel", *("\t".join(pair) for pair in pairs)]
+    (tmp_path / "gold.tsv").write_text("\n".join(rows) + "\n")
+    lines = [
+        json.dumps({"premise": p, "hypothesis": h, "label": "neutral", "probabilities": {}}) + "\n"
+        for p, h, _ in pairs
+    ]
+    (tmp_path / "one.jsonl").write_text("".join(lines))
+    paths = [str(tmp_path / "gold.tsv"), str(tmp_path / "one.jsonl")]
+    assert main(["compare", *paths, "--metric", "accuracy", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert one["value"] == 0.5
+
+
 def test_files_of_other_sentences(files, tmp_path, capsys):
     (tmp_path / "other").write_text(conllu("a/X/0/root"))
     (tmp_path / "short").write_text(conllu("a/NOUN/2/nsubj b/VERB/0/root"))
