@@ -60,7 +60,7 @@ def test_entities_as_seqeval_counts_them(tmp_path, capsys):
 
 
 def test_labels_of_pairs(tmp_path, capsys):
-    """Gold labels from TSV, predictions as `predict` writes them; a pair without gold is not scored."""
+    """Gold labels from TSV, predictions as `predict` writes them; no score without a gold label."""
     pairs = [("a", "b", "neutral"), ("c", "d", "entailment"), ("e", "f", "-")]
     rows = ["premise\thypothesis\tlabel", *("\t".join(pair) for pair in pairs)]
     (tmp_path / "gold.tsv").write_text("\n".join(rows) + "\n")
