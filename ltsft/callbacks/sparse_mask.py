@@ -255,7 +255,7 @@ class SparseMaskCallback(Callback):
         if self._monitor.name is not None:
             value = self._monitor.value(trainer, pl_module)
             if not trainer.sanity_checking:
-                self._best.offer(value, self._weights.copy())
+                self._best.offer(value, self._weights.tensors())
         if not trainer.sanity_checking and (
             self._ran_out_of_patience or self._has_settled(trainer)
         ):

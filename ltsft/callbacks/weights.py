@@ -20,11 +20,15 @@ class TrainedWeights:
         self.module = module
         self.scope = scope
 
-    def copy(self) -> dict[str, Tensor]:
-        """What they are now, by name, on their devices."""
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors themselves, by name."""
         parameters = dict(self.module.named_parameters())
-        tensors = {name: parameters[name] for name in self.scope.trained} | self.buffers()
-        return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        trained = {name: parameters[name] for name in self.scope.trained}
+        return {name: tensor.detach() for name, tensor in (trained | self.buffers()).items()}
+
+    def copy(self) -> dict[str, Tensor]:
+        """Copies of what they are now, by name, on their devices."""
+        return {name: tensor.clone() for name, tensor in self.tensors().items()}
 
     @torch.no_grad()
     def put(self, weights: Mapping[str, Tensor]) -> None:
