@@ -4,6 +4,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from ltsft.callbacks.best_weights import Mode
+from ltsft.callbacks.trainer_loops import has_validation
 from ltsft.errors import LtsftError
 
 
@@ -11,25 +12,18 @@ class Monitor:
     """A logged metric, and whether small or great values of it are best.
 
     Args:
-        name: The metric; ``None``: the module's ``monitor``, if it has one and there is a
-            validation.
+        name: The metric; ``None``: the module's ``monitor``, if it has one.
         mode: ``min`` or ``max``; ``None``: the module's ``monitor_mode``.
-        trainer: Runs the fit.
         pl_module: The module in training.
 
     Raises:
         LtsftError: If it is not known which values are best.
     """
 
-    def __init__(
-        self, name: str | None, mode: Mode | None, trainer: Trainer, pl_module: LightningModule
-    ) -> None:
+    def __init__(self, name: str | None, mode: Mode | None, pl_module: LightningModule) -> None:
         self._asked_for = name
         own, own_mode = (getattr(pl_module, key, None) for key in ("monitor", "monitor_mode"))
         self.name: str | None = name or own
-        if self.name is None or (name is None and not trainer.enable_validation):
-            rank_zero_info("No monitored metric: each phase ends with its last weights.")
-            self.name = None
         chosen = mode or (own_mode if self.name == own else None)
         if self.name is not None and chosen not in ("min", "max"):
             raise LtsftError(
@@ -39,17 +33,21 @@ class Monitor:
         self.mode: Mode = chosen if chosen in ("min", "max") else "min"
 
     def check_validation(self, trainer: Trainer) -> None:
-        """Refuse a fit without validation where a metric was asked for.
+        """Do without the metric where there is nothing to validate on.
 
         Raises:
-            LtsftError: If there are no validation data.
+            LtsftError: If the metric was asked for.
         """
-        if self._asked_for and not trainer.enable_validation:
+        if self.name is not None and has_validation(trainer):
+            return
+        if self._asked_for:
             raise LtsftError(
                 f"`sparse.monitor` is expected to be a metric of the validation, but "
                 f"{self._asked_for!r} never appears without one; give validation data or leave it "
                 "out."
             )
+        self.name = None
+        rank_zero_info("No monitored metric: each phase ends with its last weights.")
 
     def value(self, trainer: Trainer, pl_module: LightningModule) -> float:
         """The metric as logged last, the mean over ranks, so that all agree on the best weights.

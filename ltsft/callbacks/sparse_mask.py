@@ -144,7 +144,7 @@ class SparseMaskCallback(Callback):
         self._scope = resolve_scope(self.scope_rules, pl_module, self._root)
         self._weights = TrainedWeights(self._root, self._scope)
         self._num_params = resolve_budget(self.budget, self.selection, self._root, self._scope)
-        self._monitor = Monitor(self.monitor, self.mode, trainer, pl_module)
+        self._monitor = Monitor(self.monitor, self.mode, pl_module)
         self._clock = PhaseClock(
             {"dense": self.dense, "sparse": self.sparse},
             first="dense" if self.selection.needs_dense_phase else "sparse",

@@ -56,6 +56,15 @@ def lift_limits(trainer: Trainer) -> None:
     fit.max_epochs, epoch.max_steps = -1, -1
 
 
+def has_validation(trainer: Trainer) -> bool:
+    """Whether a fit has anything to validate on; a data module may give no loader, or empty ones.
+
+    Loaders that are not made yet are taken to have examples.
+    """
+    num_batches = trainer.num_val_batches if trainer.val_dataloaders is not None else [1]
+    return trainer.enable_validation and sum(num_batches) > 0
+
+
 def tell_samplers(trainer: Trainer, phase: str, number: int) -> None:
     """Tell samplers that ask for it which pass of which phase begins."""
     for loader in trainer.fit_loop._combined_loader.flattened:  # type: ignore[union-attr]

@@ -389,6 +389,24 @@ def test_the_selection_is_logged(caplog):
     assert "Selected 10 entries: 12.05% of the maskable, 12.05% of the whole model;" in caplog.text
 
 
+@pytest.mark.parametrize("loaders", [None, []], ids=["no loader", "an empty list"])
+def test_without_validation_each_phase_ends_with_its_last_weights(loaders, caplog):
+    """Also of a module that names a metric to be best by."""
+
+    class Judged(Plain):
+        monitor, monitor_mode = "val_loss", "min"
+
+    by_hand, sft = Plain(), callback(10)
+    trainer(callback(10)).fit(by_hand, data())
+    module = Judged()
+    with caplog.at_level("INFO"):
+        trainer(sft).fit(module, data(), loaders)
+    assert "each phase ends with its last weights" in caplog.text
+    for name, value in values(by_hand).items():
+        assert torch.equal(values(module)[name], value)
+    assert {phase["best"] for phase in sft.sft.metadata.phases.values()} == {None}
+
+
 class TestMistakes:
     """Each ends in one line, before the first step where that is possible."""
 
@@ -441,6 +459,8 @@ class TestMistakes:
     def test_a_metric_without_validation(self):
         sft = callback(monitor="val_loss", mode="min")
         self.refused("never appears without one", [sft], validation=False)
+        with pytest.raises(LtsftError, match="never appears without one"):
+            trainer(sft).fit(Plain(), data(), [])
 
     def test_a_metric_without_a_mode(self):
         self.refused("`min` or `max` for the metric 'val_loss'", [callback(monitor="val_loss")])
