@@ -5,6 +5,9 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import pytest
 import torch
 
@@ -16,3 +19,36 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     """Whatever a test writes without saying where ends up in its temporary folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LTSFT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Small fine-tunings, trained once by the command line; see :mod:`tests.trained`."""
+    from tests.trained import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LTSFT_CACHE", str(folder / "cache"))
+        return train(folder)
+
+
+class Said(NamedTuple):
+    """What a command said: its output, and the lines on stderr."""
+
+    out: str
+    err: list[str]
+
+
+@pytest.fixture
+def ltsft(capsys) -> Callable[..., Said]:
+    """Run a command in this process and check its exit status; returns what it said."""
+    from ltsft.cli import main
+
+    def run(*args: str, status: int = 0) -> Said:
+        capsys.readouterr()
+        ended = main(list(args))
+        said = capsys.readouterr()
+        assert ended == status, f"status {ended}: {said.err}\n{said.out}"
+        return Said(said.out, said.err.splitlines())
+
+    return run

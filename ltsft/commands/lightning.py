@@ -108,6 +108,11 @@ class SftCLI(LightningCLI):
         # Not required, because a checkpoint that is tested brings its own.
         parser.add_lightning_class_args(Task, "model", subclass_mode=True, required=False)
         parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+        # A file that an option names is data, never a config to be read in its place: of a corpus
+        # that happens to be YAML, the data module would get the text for a path.
+        for action in parser._actions:
+            if action.dest in ("model", "data"):
+                action.sub_add_kwargs["sub_configs"] = False
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
