@@ -134,7 +134,9 @@ def compose(
     names: dict[str, Any] = {"id2label": dict(enumerate(labels))} if labels else {}
     if labels:
         names["label2id"] = {label: number for number, label in enumerate(labels)}
-    model, fresh = load_encoder(getattr(transformers, HEADS[head]), base, revision, **names)
+    model, fresh = load_encoder(
+        getattr(transformers, HEADS[head]), base, revision, "--base", **names
+    )
     if head == "masked-lm":
         untie_output_embeddings(model)
     if random := sorted(fresh - sfts[task].whole.keys()):

@@ -26,6 +26,8 @@ def libraries_on_stdout() -> Iterator[None]:
     """
     from transformers.utils import logging as transformers_logging
 
+    verbosity = transformers_logging.get_verbosity()
+    shows_bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     if not sys.stderr.isatty():
         transformers_logging.disable_progress_bar()
@@ -50,6 +52,9 @@ def libraries_on_stdout() -> Iterator[None]:
         try:
             yield
         finally:
+            transformers_logging.set_verbosity(verbosity)
+            if shows_bars:
+                transformers_logging.enable_progress_bar()
             for logger, handlers, propagate in before:
                 logger.handlers, logger.propagate = handlers, propagate
 

@@ -111,7 +111,8 @@ def save_plot(names: list[str], pairs: dict[tuple[int, int], Overlap], path: Pat
     """Save the heat map in the format that the file's name says.
 
     Raises:
-        LtsftError: If matplotlib is not installed, or knows no such format.
+        LtsftError: If matplotlib is not installed or knows no such format, or the file cannot be
+            written.
     """
     figure, _ = heat_map(names, pairs)
     kind = path.suffix.removeprefix(".")
@@ -120,8 +121,11 @@ def save_plot(names: list[str], pairs: dict[tuple[int, int], Overlap], path: Pat
         raise LtsftError(
             f"`--plot` is expected to end in one of {', '.join(sorted(known))}, but got {path}."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format=kind)
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(partial, format=kind)
+        os.replace(partial, path)
+    except OSError as error:
+        raise LtsftError(f"`--plot` cannot be written: {error}.") from error
     print(f"Wrote {path}.")

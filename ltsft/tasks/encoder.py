@@ -23,7 +23,13 @@ class Encoder(NamedTuple):
     fresh: frozenset[str]
 
 
-def load_encoder(auto_class: Any, name: str, revision: str | None = None, **config: Any) -> Encoder:
+def load_encoder(
+    auto_class: Any,
+    name: str,
+    revision: str | None = None,
+    key: str = "model.init_args.base_model",
+    **config: Any,
+) -> Encoder:
     """Load a pretrained model, in float32 whatever it was saved in.
 
     A head of another shape (another task's labels) is initialised afresh.
@@ -33,6 +39,7 @@ def load_encoder(auto_class: Any, name: str, revision: str | None = None, **conf
             (``AutoModel``: none).
         name: A folder, or a name on the hub.
         revision: Revision on the hub.
+        key: The option that gave the name, for error messages.
         **config: Options of the model's configuration, e.g. ``id2label``.
 
     Raises:
@@ -52,9 +59,8 @@ def load_encoder(auto_class: Any, name: str, revision: str | None = None, **conf
     except (OSError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise LtsftError(
-            "`model.init_args.base_model` is expected to be a folder with a pretrained model, or "
-            f"the name of one on the Hugging Face hub, but {at} cannot be loaded with "
-            f"{auto_class.__name__}: {reason}"
+            f"`{key}` is expected to be a folder with a pretrained model, or the name of one on "
+            f"the Hugging Face hub, but {at} cannot be loaded with {auto_class.__name__}: {reason}"
         ) from error
     odd_sizes = {entry[0] for entry in report["mismatched_keys"]}
     names = {parameter for parameter, _ in model.named_parameters(remove_duplicate=False)}
@@ -62,9 +68,9 @@ def load_encoder(auto_class: Any, name: str, revision: str | None = None, **conf
     inside = {parameter for parameter in names if is_inside(parameter, model)}
     if odd_sizes & inside or inside <= fresh:
         raise LtsftError(
-            f"`model.init_args.base_model` is expected to hold the weights of its config.json, but "
-            f"in {at} `{min(fresh & inside)}` is missing or has another shape; save or download "
-            "the model again."
+            f"`{key}` is expected to hold the weights of its config.json, but in {at} "
+            f"`{min(fresh & inside)}` is missing or has another shape; save or download the model "
+            "again."
         )
     return Encoder(model, fresh)
 
