@@ -55,6 +55,15 @@ def write_treebank(path: Path, num_sentences: int = 12) -> str:
     return str(path)
 
 
+def tags_of(path: str | Path) -> list[list[str]]:
+    """Read the parts of speech of each sentence of a CoNLL-U file."""
+    sentences = Path(path).read_text(encoding="utf-8").strip().split("\n\n")
+    return [
+        [line.split("\t")[3] for line in sentence.splitlines() if not line.startswith("#")]
+        for sentence in sentences
+    ]
+
+
 def train(folder: Path) -> Trained:
     """Train everything in a folder."""
     base = tiny.save_base(folder / "base")

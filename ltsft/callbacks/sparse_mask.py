@@ -32,6 +32,7 @@ from ltsft.callbacks.trainer_loops import (
     is_quick_run,
     lift_limits,
     tell_samplers,
+    validate,
 )
 from ltsft.callbacks.until_settled import UntilSettled
 from ltsft.callbacks.weights import TrainedWeights
@@ -162,6 +163,7 @@ class SparseMaskCallback(Callback):
         self._random_states: list[dict[str, Any]] = []
         self._stopped_by_us = False
         self._validates_every: int | None = None
+        self._validated_at = -1
         self._scored: dict[PhaseName, float | None] = {}
         self._undo += [freeze(self._root, self._scope), self._clock.show_to(pl_module, trainer)]
 
@@ -177,13 +179,14 @@ class SparseMaskCallback(Callback):
             self._hold(trainer, self._select() if self._mask is None else self._mask)
         self._clock.check_step(self.rewinding.step, trainer)
         self._restore_random_state(trainer)
-        if self._random_states and trainer.fit_loop._data_fetcher is not None:
-            iter(trainer.fit_loop._data_fetcher)
+        self._restart_loader(trainer)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._monitor.check_validation(trainer)
         check_until_settled(self.until_settled, self.selection, trainer)
+        if self._clock.over:
+            self._validate_if_due(trainer)
         if self._clock.over and self._is_last_phase:
             trainer.should_stop = True  # resumed after the end: nothing is left to train
         elif self._clock.over:
@@ -256,6 +259,7 @@ class SparseMaskCallback(Callback):
             value = self._monitor.value(trainer, pl_module)
             if not trainer.sanity_checking:
                 self._best.offer(value, self._weights.tensors())
+                self._validated_at = trainer.global_step
         if not trainer.sanity_checking and (
             self._ran_out_of_patience or self._has_settled(trainer)
         ):
@@ -452,6 +456,7 @@ class SparseMaskCallback(Callback):
             "base_digests": self._base_digests,
             "mask": None if self._mask is None else self._mask.indices(),
             "best": self._best.state_dict(),
+            "validated_at": self._validated_at,
             "scored": self._scored,
             "selection": self.selection.state_dict(),
             "settled": None if self.until_settled is None else self.until_settled.state_dict(),
@@ -469,6 +474,7 @@ class SparseMaskCallback(Callback):
         self._clock.load_state_dict(state_dict["clock"])
         self._base_digests = state_dict["base_digests"]
         self._best.load_state_dict(state_dict["best"])
+        self._validated_at = state_dict["validated_at"]
         self._scored = state_dict["scored"]
         self.selection.load_state_dict(state_dict["selection"])
         if self.until_settled is not None and state_dict["settled"] is not None:
@@ -493,6 +499,24 @@ class SparseMaskCallback(Callback):
                 "the checkpoint is expected to be of a fit with the same `sparse.budget`, but it "
                 f"has {state['num_params']:,} entries and this one {self._num_params:,}."
             )
+
+    def _validate_if_due(self, trainer: Trainer) -> None:
+        """Validate the last weights of a phase that a checkpoint was written at the end of.
+
+        One written after the phase's last batch (``every_n_train_steps``) comes before that
+        validation, which may well be the best.
+        """
+        if self._monitor.name is None or self._validated_at == trainer.global_step:
+            return
+        self._restore_random_state(trainer)
+        validate(trainer)
+        self._random_states = gather(random_state.capture())
+        self._restart_loader(trainer)
+
+    def _restart_loader(self, trainer: Trainer) -> None:
+        """Let the training loader of a resumed run draw its seed from the state there is now."""
+        if self._random_states and trainer.fit_loop._data_fetcher is not None:
+            iter(trainer.fit_loop._data_fetcher)
 
     def _restore_random_state(self, trainer: Trainer) -> None:
         """Put random state back, as often as it takes until the first batch of a resumed run.

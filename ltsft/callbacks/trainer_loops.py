@@ -84,6 +84,15 @@ def advance_schedules(trainer: Trainer, num_steps: int) -> None:
                     config.scheduler.step()  # type: ignore[call-arg]
 
 
+def validate(trainer: Trainer) -> None:
+    """Run the whole validation of a fit, as Lightning does after a batch."""
+    loop = trainer.fit_loop.epoch_loop.val_loop
+    loop.restarting = False  # a checkpoint's counts would make it take up an earlier one at its end
+    trainer.validating = True
+    loop.run()
+    trainer.training = True
+
+
 def close_pass(trainer: Trainer) -> None:
     """Count a pass as done that a checkpoint left open at the end of the dense phase.
 

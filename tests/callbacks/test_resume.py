@@ -9,14 +9,15 @@ from tests.callbacks.plain import Plain, callback, data, trainer
 
 
 class SaveAt(Callback):
-    """Writes a checkpoint each time a hook is called."""
+    """Writes a checkpoint each time a hook is called, or after certain steps only."""
 
-    def __init__(self, folder, hook):
+    def __init__(self, folder, hook, steps=()):
         self.folder = folder
+        self.steps = steps
         setattr(self, hook, self._save)
 
     def _save(self, trainer, *_):
-        if not trainer.sanity_checking:
+        if not trainer.sanity_checking and (not self.steps or trainer.global_step in self.steps):
             trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
 
 
@@ -34,16 +35,18 @@ def fit(ckpt_path=None, extra=(), shuffle=True, **settings):
     return module, sft.sft
 
 
-@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_validation_end"])
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_validation_end", "on_train_batch_end"])
 def test_resuming_from_any_epoch_is_bit_identical(tmp_path, hook):
     """10 batches an epoch; dense: 25 steps, so its last pass is cut in half; sparse: 30 steps.
 
     Both the last checkpoint of the dense phase (step 25: exactly at the boundary) and those at
     whole epochs of either phase are resumed, with dropout, shuffling, buffers and an L1 term.
+    Those written after the last batch of a phase come before its last validation.
     """
-    module, expected = fit(extra=[SaveAt(tmp_path, hook)])
+    ends = [10, 20, 25, 35, 45, 55]
+    module, expected = fit(extra=[SaveAt(tmp_path, hook, ends)])
     steps = sorted(int(path.stem) for path in tmp_path.glob("*.ckpt"))
-    assert steps == [10, 20, 25, 35, 45, 55]
+    assert steps == ends
     for step in steps:
         resumed, sft = fit(ckpt_path=tmp_path / f"{step}.ckpt")
         assert sft == expected, f"resumed at step {step}"
