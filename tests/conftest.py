@@ -40,14 +40,17 @@ class Said(NamedTuple):
 
 
 @pytest.fixture
-def ltsft(capsys) -> Callable[..., Said]:
-    """Run a command in this process and check its exit status; returns what it said."""
+def ltsft(capfd) -> Callable[..., Said]:
+    """Run a command in this process and check its exit status; returns what it said.
+
+    What its own processes said is in it, and it writes to real files, as Snakemake expects.
+    """
     from ltsft.cli import main
 
     def run(*args: str, status: int = 0) -> Said:
-        capsys.readouterr()
+        capfd.readouterr()
         ended = main(list(args))
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         assert ended == status, f"status {ended}: {said.err}\n{said.out}"
         return Said(said.out, said.err.splitlines())
 

@@ -18,6 +18,11 @@ def main(name: str, args: list[str]) -> int:
         from ltsft.study.job import run_job
 
         return run_job(args[1])
+    if not args:
+        raise LtsftError(
+            "`ltsft study` is expected to get a config, but got nothing; name one (`ltsft study "
+            "configs/study/quickstart.yaml`), or see `ltsft study --help`."
+        )
     parser = make_parser()
     if args and not args[0].startswith("-"):
         args = ["--config", *args]

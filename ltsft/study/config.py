@@ -1,19 +1,25 @@
 """What a study says."""
 
+import os
 import re
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeGuard, get_args
 
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
 
 Condition = Literal["alone", "source", "wrong", "target"]
 
-Where = str | Source | dict[str, str | Source]
+Where = str | dict[str, Any]
 """Data of several languages: language code -> source, or one source for all, with ``{language}``
-in its path standing for the code."""
+in its path standing for the code. A source is a path, or the fields of a
+:class:`~ltsft.data.source.Source`, e.g. ``{path: hsb.txt, limit: 1000}``."""
 
+Json = str | int | float | bool | list | dict | None
+"""What an option may be. Not `Any`, of which a parser would make objects where it says
+``class_path``; that is for the command to do which gets the option."""
 
+_DATA_OPTION = re.compile(r"data\.(?:init_args\.)?(text|train|validation|test)\b")
 _RESERVED = ("base", "languages", "task", "test", "table", "stages", "logs")
 
 
@@ -27,14 +33,16 @@ class Fit:
     """
 
     configs: list[str] = field(default_factory=list)
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Json] = field(default_factory=dict)
 
     def arguments(self) -> list[str]:
         """The part of a command line that says this; what comes later in it wins."""
         from ltsft.study.plan import option
 
         args = [part for config in self.configs for part in ("--config", config)]
-        return args + [part for key, value in self.options.items() for part in option(key, value)]
+        # A class has to be named before its options, in whatever order they are written.
+        options = sorted(self.options.items(), key=lambda item: "." in item[0])
+        return args + [part for key, value in options for part in option(key, value)]
 
 
 @dataclass
@@ -199,18 +207,18 @@ class Study:
         where = getattr(self, role)
         if role == "test":
             return self._sources(role, where, self.targets)
-        return self._sources(role, where, list(where) if isinstance(where, dict) else self.sources)
+        return self._sources(role, where, list(where) if _is_by_language(where) else self.sources)
 
     def _sources(self, role: str, where: Where, languages: list[str]) -> dict[str, Source]:
-        if isinstance(where, dict):
+        if _is_by_language(where):
             if missing := [language for language in languages if language not in where]:
                 raise LtsftError(
                     f"`{role}` is expected to have data of {', '.join(languages)}, but has none of "
                     f"{', '.join(missing)}."
                 )
-            found = {language: Source.of(where[language]) for language in languages}
+            found = {language: _source(role, where[language]) for language in languages}
         else:
-            source = Source.of(where)
+            source = _source(role, where)
             if len(languages) > 1 and "{language}" not in source.path:
                 raise LtsftError(
                     f"`{role}` is expected to have a path with `{{language}}` in it, or a mapping "
@@ -252,23 +260,44 @@ class Study:
             fits[f"systems.{name}.task_fit"] = system.task_fit
         for fit, said in fits.items():
             for key in said.options:
-                for role in ("text", "train", "validation", "test"):
-                    if key in (f"data.{role}", f"data.init_args.{role}"):
-                        raise LtsftError(
-                            f"`{fit}.options` is expected to leave data alone, but sets `{key}`; "
-                            f"say it under `{role}`, where it is checked."
-                        )
+                if found := _DATA_OPTION.match(key):
+                    raise LtsftError(
+                        f"`{fit}.options` is expected to leave data alone, but sets `{key}`; "
+                        f"say it under `{found[1]}`, where it is checked."
+                    )
         if self.few_shot:
             return
-        test_paths = {self.labelled("test")[target].path: target for target in self.targets}
+        tested = {_data_of(source): target for target, source in self.labelled("test").items()}
         for role in ("train", "validation"):
             for language, source in self.labelled(role).items():
-                target = language if language in self.targets else None
-                if not source.is_artificial:
-                    target = target or test_paths.get(source.path)
+                target = language if language in self.targets else tested.get(_data_of(source))
                 if target:
                     raise LtsftError(
                         f"`{role}` is expected to have no labelled data of the target {target} "
                         "(transfer is zero-shot, and everything is chosen on the source language), "
                         f"but has {source.path}; remove it, or set `few_shot: true`."
                     )
+
+
+def _is_by_language(where: Where) -> TypeGuard[dict[str, Any]]:
+    return isinstance(where, dict) and "path" not in where
+
+
+def _source(role: str, value: Any) -> Source:
+    """Build a source that was given as a path or by its fields."""
+    if isinstance(value, str | Source):
+        return Source.of(value)
+    try:
+        return Source(**value)
+    except TypeError as error:  # no mapping, another key, a limit that is no number
+        keys = ", ".join(f"`{source_field.name}`" for source_field in fields(Source))
+        raise LtsftError(
+            f"`{role}` is expected to be a path, a source with some of the keys {keys}, or a "
+            f"mapping from language to these, but got {value!r}."
+        ) from error
+
+
+def _data_of(source: Source) -> tuple[str, str | None]:
+    """What a source is part of, whatever the split and however its path is written."""
+    path = source.path
+    return (path if source.is_artificial else os.path.realpath(path)), source.config

@@ -13,9 +13,10 @@ import time
 import traceback
 from pathlib import Path
 
-from ltsft.cli import USER_ERROR
+from ltsft.cli import USER_ERROR, one_line
 from ltsft.cli import main as ltsft
 from ltsft.commands.files import write_atomically
+from ltsft.errors import LtsftError
 from ltsft.study.plan import STAMP, Run
 
 STARTED = "started.json"
@@ -80,6 +81,9 @@ def _run(run: Run, log: Path) -> int:
         print(f"$ {run.command_line}", flush=True)
         try:
             status = _call(command)
+        except LtsftError as error:
+            print(one_line(error))
+            status = USER_ERROR
         except Exception:
             traceback.print_exc()
             status = 1

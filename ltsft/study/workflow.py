@@ -115,14 +115,19 @@ def _execute(snakefile: Path, output: Path, executor: str, jobs: int) -> None:
         OutputSettings,
         ResourceSettings,
     )
-    from snakemake_interface_common.exceptions import ApiError, WorkflowError
+    from snakemake_interface_common.exceptions import (
+        ApiError,
+        InvalidPluginException,
+        WorkflowError,
+    )
 
+    output = output.resolve()  # Snakemake works in that folder, so relative paths lead elsewhere
     quiet = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
     logging.getLogger("snakemake").setLevel(logging.CRITICAL)
     with SnakemakeApi(quiet) as api:
         workflow = api.workflow(
             snakefile=snakefile.resolve(),
-            workdir=output.resolve(),
+            workdir=output,
             resource_settings=ResourceSettings(cores=_num_threads(jobs) * jobs, nodes=jobs),
         )
         dag = workflow.dag(
@@ -134,9 +139,17 @@ def _execute(snakefile: Path, output: Path, executor: str, jobs: int) -> None:
         try:
             # Our own lock is released when a process dies; Snakemake's would have to be unlocked.
             dag.execute_workflow(executor, execution_settings=ExecutionSettings(lock=False))
-        except (ApiError, WorkflowError):
+        except InvalidPluginException as error:
+            raise LtsftError(
+                "`--executor` is expected to be `local` or the name of an installed Snakemake "
+                f"executor plugin, but got {executor!r}: {error}"
+            ) from error
+        except (ApiError, WorkflowError) as error:
             if not any((output / "stages").glob("*.failed")):
-                raise
+                raise LtsftError(
+                    "a job is expected to say why it ends, but one could not be started or was "
+                    f"killed (too little memory?); Snakemake says: {error}"
+                ) from error
 
 
 @contextmanager
