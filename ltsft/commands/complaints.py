@@ -1,16 +1,24 @@
-"""What parsers say about a user's mistake, on one line."""
+"""What parsers say about a user's mistake, on one line.
+
+A parser of nested classes has one parser per class, and hands what one of them says up to the next
+as part of a long account of all types that it tried. Each of ours says only a key and a reason,
+``KEY: REASON``, to which the one above adds its own key; the outermost makes a sentence of it.
+"""
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-import yaml
 from jsonargparse import ArgumentParser
 
+from ltsft.commands.config_file import check_configs
 from ltsft.errors import LtsftError
+
+_ARE_REQUIRED = "the following arguments are required"  # as argparse says it
+_UNKNOWN = r"(?:^unrecognized arguments: --|does not accept option ')([\w.]+)"
+_NO_OPTION = "no such option"
+_REQUIRED = "required, but missing"
 
 
 class Complaint(LtsftError):
@@ -18,19 +26,24 @@ class Complaint(LtsftError):
 
 
 class OneLineParser(ArgumentParser):
-    """A parser that raises :class:`Complaint` where it would print several lines and exit."""
+    """A parser that raises :class:`LtsftError` where it would print several lines and exit."""
 
     class_names: ClassVar[dict[str, list[str]]] = {}
     """Option -> names of the classes that it may be."""
 
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Parse a command line, whose config files are looked at first."""
-        for name, value in zip(args or [], [*(args or [])[1:], ""], strict=True):
-            if name == "--config":
-                check_config(value)
-            elif name.startswith("--config="):
-                check_config(name.removeprefix("--config="))
-        return super().parse_args(args, *rest, **options)
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *rest: Any, **options: Any
+    ) -> Any:
+        """Parse a command line.
+
+        Raises:
+            LtsftError: If something in it, or in a config file, cannot be as given.
+        """
+        check_configs(args or [])
+        try:
+            return super().parse_args(args, *rest, **options)
+        except Complaint as complaint:
+            raise LtsftError(in_words(str(complaint))) from complaint
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the reason, without the parser's account of all types it tried.
@@ -38,63 +51,83 @@ class OneLineParser(ArgumentParser):
         Raises:
             Complaint: Always.
         """
-        raise Complaint(self._explain(message, ex)) from ex
+        own = own_cause(ex)
+        raise Complaint(str(own) if own else self._reason(message)) from ex
 
-    def _explain(self, message: str, error: Exception | None) -> str:
-        if own := own_cause(error):
-            return str(own)
-        key = re.search(r'Parser key "([^"]+)"', message)
-        if error is None or key is None:
+    def _reason(self, message: str) -> str:
+        """Key and reason, out of a parser's account of what went wrong."""
+        found = re.search(r'Parser key "([^"]+)"', message)
+        if found is None:
             return message
-        root: BaseException = error
-        while root.__cause__ is not None:
-            root = root.__cause__
-        unknown = re.match(r"Expected a dot import path string: (\S+)", str(root))
-        if unknown and key[1] in self.class_names:
-            return (
-                f"`{key[1]}` is expected to be one of {', '.join(self.class_names[key[1]])}, or "
-                f"the import path of a class, but got {unknown[1]!r}."
-            )
-        return f"`{key[1]}`: {root}"
-
-
-def check_config(path: str) -> None:
-    """Refuse a config file that holds no keys and values.
-
-    The parser's own remarks do not name the file.
-
-    Raises:
-        LtsftError: If it is no file, or not one of YAML with keys and values.
-    """
-    if not os.path.isfile(path):
-        raise LtsftError(f"`--config` is expected to be a YAML file, but {path!r} is no file.")
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise LtsftError(
-            f"{path}{line}: the config is expected to be YAML, but {error.problem}."
-        ) from error
-    except (UnicodeDecodeError, yaml.YAMLError, OSError) as error:
-        raise LtsftError(f"{path}: the config is expected to be YAML, but {error}.") from error
-    if not isinstance(values, dict):
-        found = "nothing" if values is None else repr(str(values)[:40])
-        raise LtsftError(
-            f"{path}: the config is expected to have keys and values, but has {found}."
+        key = found[1]
+        # Classes have their options one level below, beside their name.
+        inside = f"{key}.init_args" if key in self.class_names else key
+        if nested := re.search(r"- `([\w.]+)`: ([^\n]*)", message):
+            return f"`{inside}.{nested[1]}`: {nested[2]}"
+        if unknown := re.search(r"Option '([^']+)' is not accepted", message):
+            return f"`{inside}.{unknown[1]}`: {_NO_OPTION}"
+        if missing := re.search(rf"{_ARE_REQUIRED}: ([\w.]+)", message):
+            return f"`{inside}.{missing[1]}`: {_REQUIRED}"
+        names = ", ".join(self.class_names.get(key, []))
+        one_of = f"one of {names}, or the import path of a class" if names else "a class"
+        if "is abstract" in message:
+            return f"`{key}` is expected to be {one_of}, named before its options, but got none."
+        if wrong := re.search(r"Expected a dot import path string: (\S+)", message):
+            return f"`{key}` is expected to be {one_of}, but got {wrong[1]!r}."
+        types = dict.fromkeys(
+            re.findall(r"Expected an? (.+?)(?:\. Got value: .*)?$", message, re.M)
         )
+        value = re.search(r"(?:Given|Got) value: (.*)", message)
+        if types and value:
+            return f"`{key}`: {' or '.join(map(_type_in_words, types))}; {value[1]}"
+        return f"`{key}`: {message.splitlines()[-1].strip(' -')}"
+
+
+def in_words(complaint: str) -> str:
+    """A sentence of a key and a reason; any other text stays as it is.
+
+    Example:
+        >>> in_words("`data.limit`: int or null; many")
+        '`data.limit` is expected to be int or null, but got many.'
+    """
+    if missing := re.match(rf"{_ARE_REQUIRED}: (?:\w+\.)?(\w+)", complaint):
+        return in_words(f"`{missing[1]}`: {_REQUIRED}")
+    if unknown := re.search(_UNKNOWN, complaint):
+        return in_words(f"`{unknown[1]}`: {_NO_OPTION}")
+    found = re.fullmatch(r"`([\w.]+)`: (.*)", complaint, re.DOTALL)
+    if found is None:
+        return complaint
+    key, reason = found.groups()
+    if reason == _NO_OPTION:
+        return f"`{key}` is no option; check its spelling, or see `--help`."
+    if reason == _REQUIRED:
+        return f"`{key}` is expected to be given, but is missing."
+    expected, semicolon, value = reason.partition("; ")
+    if not semicolon:
+        return complaint
+    return f"`{key}` is expected to be {expected}, but got {value}."
+
+
+def _type_in_words(name: str) -> str:
+    if literals := re.fullmatch(r"typing\.Literal\[(.*)\]", name):
+        return f"one of {literals[1]}"
+    plain = re.sub(r"^<class '([\w.]+)'>$", r"\1", name)
+    return {"NoneType": "null", "dict": "a mapping", "str": "text"}.get(plain, plain)
 
 
 def own_cause(error: BaseException | None) -> LtsftError | None:
-    """The first error in the chain of causes that one of our constructors raised.
+    """What one of our constructors raised, out of a parser's account of it.
 
-    A parser wraps whatever a constructor raises into its own remarks about types.
+    The parser wraps it in an error of its own, as the cause, or, of a class that is one of several
+    possible types, in the text alone.
     """
+    text = str(error)
     while error is not None:
         if isinstance(error, LtsftError) and not isinstance(error, Complaint):
             return error
         error = error.__cause__
-    return None
+    said = re.search(r"- ([^\n]*`[^\n]* is expected to [^\n]*)", text)
+    return LtsftError(said[1]) if said else None
 
 
 class PlainParser(argparse.ArgumentParser):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import pickle
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from ltsft.commands.complaints import OneLineParser, own_cause
 from ltsft.commands.files import write_atomically
 from ltsft.commands.output import libraries_on_stdout, score_table
 from ltsft.errors import LtsftError
+from ltsft.sparse import Selection
 from ltsft.tasks import Task
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -44,7 +46,7 @@ CLASSES = [
 
 _NOTHING = object()  # where a rank had one example less
 
-_FROM_ELSEWHERE = ("best", "last", "hpc", "registry")  # values of ckpt_path that are no files
+_FOUND_BY_LIGHTNING = ("last", "hpc", "registry")  # values of a fit's ckpt_path that are no files
 
 
 def main(name: str, args: list[str]) -> None:
@@ -56,8 +58,20 @@ def main(name: str, args: list[str]) -> None:
     with libraries_on_stdout():
         try:
             SftCLI([name, *args])
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ValueError) as error:
+            if isinstance(error, LtsftError) or not _is_of_lightning(error):
+                raise
             raise LtsftError(str(error)) from error
+
+
+def _is_of_lightning(error: BaseException) -> bool:
+    """Whether Lightning raised an error itself: it does so where it checks what it was given."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_globals["__name__"].startswith(
+        "lightning"
+    )
 
 
 class Parser(OneLineParser, LightningArgumentParser):
@@ -66,6 +80,7 @@ class Parser(OneLineParser, LightningArgumentParser):
     class_names: ClassVar[dict[str, list[str]]] = {
         "model": [cls.__name__ for cls in CLASSES if issubclass(cls, Task) and cls is not Task],
         "data": [cls.__name__ for cls in CLASSES if issubclass(cls, LightningDataModule)],
+        "sparse.selection": [cls.__name__ for cls in Selection.__subclasses__()],
     }
 
 
@@ -142,11 +157,11 @@ class SftCLI(LightningCLI):
         """
         config = self.config[self.config.subcommand]
         path = config.get("ckpt_path")
-        if path is not None and path not in _FROM_ELSEWHERE and not Path(path).is_file():
-            raise LtsftError(f"`ckpt_path` is expected to be a file, but {path!r} is none.")
+        if self._fitting and path in _FOUND_BY_LIGHTNING:
+            path = None
+        saved = {} if path is None else _hyperparameters(path)
         self._checkpoint = None if self._fitting else path
         if self._checkpoint:
-            saved = _hyperparameters(self._checkpoint)
             if config.model is not None:
                 _check_agreement(config.model, saved)
             elif "tokenizer" in config.data.get("init_args", {}):
@@ -169,12 +184,30 @@ class SftCLI(LightningCLI):
         if self._checkpoint:
             task = _task_class(_hyperparameters(self._checkpoint).get("_class_path", ""))
             self.model = task.load_from_checkpoint(self._checkpoint, map_location="cpu")
+        self._check_labels()
         self.trainer = self.instantiate_trainer()
+
+    def _check_labels(self) -> None:
+        """Refuse raw text for a task with labels, and the other way round."""
+        needs, has = (
+            getattr(one, "labels", None) is not None for one in (self.model, self.datamodule)
+        )
+        if needs != has:
+            raise LtsftError(
+                f"`data` is expected to have {'labels' if needs else 'raw text'} for "
+                f"{type(self.model).__name__}, but {type(self.datamodule).__name__} has "
+                f"{'labels' if has else 'raw text'}; name another data class, or another `model`."
+            )
 
     @override
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        root = config["default_root_dir"]
+        if root is not None and Path(root).is_file():
+            raise LtsftError(
+                f"`trainer.default_root_dir` is expected to be a folder, but {root} is a file."
+            )
         if config["logger"] in (None, True):
-            config["logger"] = _logger(config["default_root_dir"]) if self._fitting else False
+            config["logger"] = _logger(root) if self._fitting else False
         if not self._fitting:
             callbacks = [c for c in callbacks if not isinstance(c, SparseMaskCallback)]
         given = config["callbacks"] or []
@@ -239,9 +272,30 @@ def _logger(root: str | os.PathLike[str] | None) -> CSVLogger:
 
 
 def _hyperparameters(path: str) -> dict[str, Any]:
-    """The options that a checkpoint's model was built with."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return checkpoint.get("hyper_parameters", {})
+    """The options that a checkpoint's model was built with.
+
+    Raises:
+        LtsftError: If it is no checkpoint of Lightning.
+    """
+    if not Path(path).is_file():
+        raise LtsftError(f"`ckpt_path` is expected to be a file, but {path!r} is none.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    # Whatever a file of another kind makes torch stumble over.
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise LtsftError(
+            f"`ckpt_path` is expected to be a checkpoint that `ltsft fit` wrote, but {path!r} "
+            f"cannot be read as one: {reason}"
+        ) from error
+    if not (isinstance(checkpoint, dict) and "pytorch-lightning_version" in checkpoint):
+        raise LtsftError(
+            f"`ckpt_path` is expected to be a checkpoint that `ltsft fit` wrote, but {path!r} is "
+            "something else; a sparse fine-tuning (`sft.safetensors`) goes into "
+            "`model.init_args.base_sfts`."
+        )
+    saved: dict[str, Any] = checkpoint.get("hyper_parameters", {})
+    return saved
 
 
 def _task_class(path: str) -> type[Task]:

@@ -325,12 +325,22 @@ class Task(LightningModule, ABC):
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights that were trained for other labels."""
+        """Refuse weights of another model, or that were trained for other labels."""
         saved = checkpoint.get("hyper_parameters", {})
         if self.labels is not None and saved.get("labels", self.labels) != self.labels:
             raise LtsftError(
                 f"`model.init_args.labels` is expected to be those of the checkpoint, "
                 f"{', '.join(saved['labels'])}, but got {', '.join(self.labels)}; leave them out."
+            )
+        shapes, expected = (
+            {name: tuple(tensor.shape) for name, tensor in state.items()}
+            for state in (checkpoint["state_dict"], self.state_dict())
+        )
+        if odd := sorted(dict(shapes.items() ^ expected.items())):
+            raise LtsftError(
+                "the checkpoint is expected to be of the same model and task, but "
+                f"`{odd[0]}` has shape {shapes.get(odd[0], 'none')} in it and "
+                f"{expected.get(odd[0], 'none')} here; name the checkpoint's own `model`."
             )
         self._fresh = frozenset(checkpoint.get("fresh_parameters", self._fresh))
         if self._adapter is not None:
