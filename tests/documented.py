@@ -1,0 +1,28 @@
+"""Commands as configs and README show them, with small stand-ins for what they name."""
+
+import shlex
+from pathlib import Path
+
+from ltsft.commands.lightning import SftCLI
+from tests.trained import Trained
+
+ROOT = Path(__file__).parents[1]
+
+
+def compose(command: str, trained: Trained) -> SftCLI:
+    """Build model, data and trainer of ``ltsft fit …`` or ``ltsft test …``, and run nothing.
+
+    The base model is the tiny one and fine-tunings are those trained on it; all else is as
+    documented. Configs are looked for where ``configs`` is in the current folder.
+    """
+    _, name, *args = shlex.split(command)
+    args += ["--model.base_model", trained.base]
+    if any(arg.endswith("base_sfts") for arg in args):
+        sft = trained.languages["aa"] if name == "fit" else trained.task
+        args += ["--model.base_sfts", f"[{sft}]"]
+    return SftCLI([name, *args], run=False)
+
+
+def callbacks(cli: SftCLI) -> list[str]:
+    """Names of the trainer's callbacks."""
+    return [type(callback).__name__ for callback in cli.trainer.callbacks]

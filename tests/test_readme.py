@@ -1,0 +1,157 @@
+"""What the README shows works as shown, with small stand-ins for what it names."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification
+
+from ltsft.sparse import SparseFineTuning
+from tests.callbacks.plain import Plain, data
+from tests.documented import ROOT, callbacks, compose
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^\|[^|]*\| `(ltsft [^`]*)` \|$", README, re.MULTILINE)
+
+
+def python_with(text: str) -> str:
+    """The one Python block that has a text in it."""
+    (block,) = [block for language, block in BLOCKS if language == "python" and text in block]
+    return block
+
+
+@pytest.fixture
+def runs(trained):
+    """The folders that the README names, with what was trained on a tiny model in them."""
+    Path("configs").symlink_to(ROOT / "configs")
+    Path("runs").mkdir()
+    languages = {"en": "aa", "hsb": "bb", "mt": "aa", "myv": "bb"}
+    for name, stand_in in languages.items():
+        Path("runs", name).symlink_to(trained.languages[stand_in])
+    Path("runs/pos-en").symlink_to(trained.task)
+    return trained
+
+
+def test_two_fine_tunings_in_a_dozen_lines(runs):
+    """After the block θ⁰ + φ_task and its head are in place, every bit of φ_language is gone."""
+    block = python_with("SparseFineTuning.from_pretrained")
+    seen = {}
+    inside = block.replace("    ...  ", "    seen.update(values(model))  ")
+    assert inside != block
+
+    def values(model):
+        return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    names = {"seen": seen, "values": values}
+    exec(inside, names)
+    expected = AutoModelForTokenClassification.from_pretrained(runs.base, num_labels=17)
+    names["task"].apply(expected)
+    for name, value in values(expected).items():
+        assert torch.equal(names["model"].get_parameter(name), value)
+    names["language"].apply(expected, whole=False)
+    for name, value in values(expected).items():
+        assert torch.equal(seen[name], value)
+    assert not torch.equal(
+        seen["bert.embeddings.word_embeddings.weight"],
+        names["model"].bert.embeddings.word_embeddings.weight,
+    )
+
+
+def test_training_with_one_more_line(capsys):
+    module = Plain()
+    names = {"your_module": module, "your_data": data()}
+    exec(python_with("SparseMaskCallback"), names)
+    sft = names["sft"].sft
+    num_params = sum(parameter.numel() for parameter in module.parameters())
+    assert sft.num_params == round(0.05 * num_params)
+    assert repr(sft) in capsys.readouterr().out
+    (written,) = Path().rglob("sft.safetensors")
+    assert written.parent.name == "sft"
+    assert SparseFineTuning.load(written) == sft
+
+
+def test_a_reader_of_the_file_in_a_few_lines(trained):
+    """It gets every difference of a real file, and what is said about it."""
+    Path("sft.safetensors").symlink_to(Path(trained.task, "sft/sft.safetensors"))
+
+    class Recorded(dict):
+        """Keeps all that the block calls `delta`, one after the other."""
+
+        deltas: dict[str, torch.Tensor] = {}
+
+        def __setitem__(self, key, value):
+            super().__setitem__(key, value)
+            if key == "delta":
+                self.deltas[self["name"]] = value
+
+    names = Recorded()
+    exec(python_with("safe_open"), {}, names)
+    sft = SparseFineTuning.load("sft.safetensors")
+    assert names.deltas.keys() == sft.entries.keys()
+    for name, delta in sft.entries.items():
+        expected = torch.zeros(delta.shape)
+        for position, value in zip(delta.indices.tolist(), delta.values.tolist(), strict=True):
+            expected.view(-1)[position] = value
+        assert torch.equal(names.deltas[name], expected)
+    assert names["about"]["labels"] == sft.metadata.labels
+    assert names["about"]["base_model"] == trained.base
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_table(command, runs, ltsft):
+    """Fits and tests build, with the base model replaced; all others run."""
+    name = shlex.split(command)[1]
+    if name in ("fit", "test"):
+        assert callbacks(compose(command, runs)).count("SparseMaskCallback") == (name == "fit")
+        return
+    options = {"compose": ["--base", runs.base], "study": ["--dry-run"]}
+    _, err = ltsft(*shlex.split(command)[1:], *options.get(name, []))
+    assert err == []
+    if name == "compose":
+        AutoModelForTokenClassification.from_pretrained("tagger-hsb")
+    if name == "overlap":
+        assert Path("overlap.png").is_file()
+
+
+def test_there_is_a_command_of_each_kind():
+    assert {command.split()[1] for command in COMMANDS} == {
+        "fit", "test", "compose", "inspect", "overlap", "study",
+    }  # fmt: skip
+
+
+def test_the_two_commands_that_set_everything_up():
+    """Install and quickstart, install and tests; each alone in a block."""
+    blocks = [block.strip() for language, block in BLOCKS if not language]
+    assert "pip install -e . && ltsft study configs/study/quickstart.yaml" in blocks
+    assert "pip install -e '.[test]' && pytest" in blocks
+
+
+def test_the_quickstarts_table_is_of_its_config():
+    from ltsft.commands.study import make_parser, make_study
+
+    parser = make_parser()
+    path = str(ROOT / "configs/study/quickstart.yaml")
+    study = make_study(parser, parser.parse_args(["--config", path]))
+    header = f"| target | task SFT alone | + {study.source} | + wrong | + target's |"
+    assert header in README
+    _, table = README.split(header)
+    rows = table.split("\n\n")[0].strip().splitlines()[1:]
+    assert [row.split("|")[1].strip() for row in rows] == study.targets
+
+
+@pytest.mark.parametrize("flag", ["--help", "--print_config"])
+def test_what_shows_all_options(flag, trained, ltsft):
+    assert f"`ltsft fit {flag}`" in README
+    model = ["--model", "Tagger", "--model.base_model", trained.base, "--data", "TaggingData"]
+    out, err = ltsft("fit", *(model if flag == "--print_config" else []), flag)
+    assert err == []
+    assert "learning_rate" in out or "--model" in out
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)\s]+)\)", README):
+        if not target.startswith(("http:", "https:", "#")):
+            assert (ROOT / target).exists(), target
