@@ -127,7 +127,7 @@ class SftCLI(LightningCLI):
         # that happens to be YAML, the data module would get the text for a path.
         for action in parser._actions:
             if action.dest in ("model", "data"):
-                action.sub_add_kwargs["sub_configs"] = False
+                action.sub_add_kwargs["sub_configs"] = False  # type: ignore[attr-defined]
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
