@@ -74,6 +74,7 @@ def _write(path: Path, result: dict[str, Tensor]) -> None:
     os.close(handle)
     try:
         save_file({name: tensor.contiguous() for name, tensor in result.items()}, temporary)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private; a cache may be shared
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)

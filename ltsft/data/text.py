@@ -115,7 +115,11 @@ def cut_blocks(
     sample = ""
     waiting = iter(lines)
     bar = logging.tqdm(
-        desc="tokenising", unit="line", delay=SECONDS_BEFORE_A_BAR, disable=not progress
+        desc="tokenising",
+        unit="line",
+        delay=SECONDS_BEFORE_A_BAR,
+        mininterval=1.0,
+        disable=not progress,
     )
     while batch := list(islice(waiting, LINES_AT_ONCE)):
         # Not verbose: lines longer than the model takes are cut here, so the warning misleads.
