@@ -1,11 +1,13 @@
 """What a fit's settings mean for the module at hand."""
 
 from collections.abc import Callable
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
 from ltsft.callbacks.until_settled import UntilSettled
+from ltsft.callbacks.weights import TrainedWeights
 from ltsft.errors import LtsftError
 from ltsft.sparse import Budget, Rewinding, Scope, ScopeRules, Selection
 
@@ -76,6 +78,29 @@ def freeze(root: nn.Module, scope: Scope) -> Callable[[], None]:
             parameter.requires_grad_(True)
 
     return undo
+
+
+def check_resumable(state: dict[str, Any], weights: TrainedWeights, num_params: int) -> None:
+    """Refuse a checkpoint of another fit.
+
+    Args:
+        state: The callback's state in the checkpoint.
+        weights: What trains now.
+        num_params: K now.
+
+    Raises:
+        LtsftError: If other parameters train, or K is another.
+    """
+    if odd := sorted(state["initial"].keys() ^ weights.tensors().keys()):
+        raise LtsftError(
+            "the checkpoint is expected to be of a fit with the same model and `sparse.scope`, "
+            f"but `{odd[0]}` trains in one and not in the other."
+        )
+    if state["num_params"] != num_params:
+        raise LtsftError(
+            "the checkpoint is expected to be of a fit with the same `sparse.budget`, but it "
+            f"has {state['num_params']:,} entries and this one {num_params:,}."
+        )
 
 
 def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:

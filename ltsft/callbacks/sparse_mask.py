@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from ltsft.callbacks import random_state
 from ltsft.callbacks.best_weights import BestWeights, Mode
 from ltsft.callbacks.l1 import L1Penalty
 from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.outcome import difference
 from ltsft.callbacks.phase import Phase, PhaseClock, PhaseName
-from ltsft.callbacks.ranks import check_equal, gather
+from ltsft.callbacks.ranks import check_equal
+from ltsft.callbacks.resumed_random import ResumedRandom
 from ltsft.callbacks.settings import (
+    check_resumable,
     check_rewinding,
     check_rounds,
     check_until_settled,
@@ -160,7 +161,7 @@ class SparseMaskCallback(Callback):
         self._initial: dict[str, Tensor] = {}
         self._at_step: dict[str, Tensor] = {}
         self._base_digests: dict[str, str] = {}
-        self._random_states: list[dict[str, Any]] = []
+        self._random = ResumedRandom()
         self._stopped_by_us = False
         self._validates_every: int | None = None
         self._validated_at = -1
@@ -178,8 +179,8 @@ class SparseMaskCallback(Callback):
         if self._clock.phase == "sparse" or self._mask is not None:
             self._hold(trainer, self._select() if self._mask is None else self._mask)
         self._clock.check_step(self.rewinding.step, trainer)
-        self._restore_random_state(trainer)
-        self._restart_loader(trainer)
+        self._random.restore(trainer)
+        self._random.restart_loader(trainer)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -209,7 +210,7 @@ class SparseMaskCallback(Callback):
             advance_schedules(trainer, self.rewinding.step)
             self._hold(trainer, mask)
         if not trainer.fit_loop.is_resuming:
-            self._restore_random_state(trainer)
+            self._random.restore(trainer)
         self._start_pass(trainer)
 
     @override
@@ -237,7 +238,7 @@ class SparseMaskCallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._random_states = []
+        self._random.forget()
         if self._clock.phase == "dense":
             self.selection.remove(self._candidates)
         self._clock.tick(trainer)
@@ -460,7 +461,7 @@ class SparseMaskCallback(Callback):
             "scored": self._scored,
             "selection": self.selection.state_dict(),
             "settled": None if self.until_settled is None else self.until_settled.state_dict(),
-            "random_states": gather(random_state.capture()),
+            "random_states": self._random.state(),
         }
 
     @override
@@ -470,7 +471,7 @@ class SparseMaskCallback(Callback):
         self._initial = state_dict["initial"]
         self._round = state_dict["round"]
         self._at_step = state_dict["at_step"]
-        self._check_resumable(state_dict)
+        check_resumable(state_dict, self._weights, self._num_params)
         self._clock.load_state_dict(state_dict["clock"])
         self._base_digests = state_dict["base_digests"]
         self._best.load_state_dict(state_dict["best"])
@@ -479,25 +480,11 @@ class SparseMaskCallback(Callback):
         self.selection.load_state_dict(state_dict["selection"])
         if self.until_settled is not None and state_dict["settled"] is not None:
             self.until_settled.load_state_dict(state_dict["settled"])
-        self._random_states = state_dict["random_states"]
+        self._random.load(state_dict["random_states"])
         if state_dict["mask"] is not None:
             parameters = dict(self._root.named_parameters())
             self._mask = Mask.from_indices(
                 state_dict["mask"], {n: parameters[n].shape for n in self._scope.maskable}
-            )
-
-    def _check_resumable(self, state: dict[str, Any]) -> None:
-        expected = self._weights.copy()
-        if state["initial"].keys() != expected.keys():
-            odd = sorted(state["initial"].keys() ^ expected.keys())
-            raise LtsftError(
-                "the checkpoint is expected to be of a fit with the same model and `sparse.scope`, "
-                f"but `{odd[0]}` trains in one and not in the other."
-            )
-        if state["num_params"] != self._num_params:
-            raise LtsftError(
-                "the checkpoint is expected to be of a fit with the same `sparse.budget`, but it "
-                f"has {state['num_params']:,} entries and this one {self._num_params:,}."
             )
 
     def _validate_if_due(self, trainer: Trainer) -> None:
@@ -508,31 +495,7 @@ class SparseMaskCallback(Callback):
         """
         if self._monitor.name is None or self._validated_at == trainer.global_step:
             return
-        self._restore_random_state(trainer)
+        self._random.restore(trainer)
         validate(trainer)
-        self._random_states = gather(random_state.capture())
-        self._restart_loader(trainer)
-
-    def _restart_loader(self, trainer: Trainer) -> None:
-        """Let the training loader of a resumed run draw its seed from the state there is now."""
-        if self._random_states and trainer.fit_loop._data_fetcher is not None:
-            iter(trainer.fit_loop._data_fetcher)
-
-    def _restore_random_state(self, trainer: Trainer) -> None:
-        """Put random state back, as often as it takes until the first batch of a resumed run.
-
-        A loader draws its seed when its iterator is made. On resuming after a whole pass that is
-        before `on_fit_start`, when data were set up early for the phases' lengths; on resuming from
-        the validation at the end of a pass it is once more after `on_train_epoch_start`. Each time
-        the draw must come from the saved state.
-        """
-        if not self._random_states:
-            return
-        if len(self._random_states) != trainer.world_size:
-            rank_zero_warn(
-                f"The checkpoint is of {len(self._random_states)} ranks and this run has "
-                f"{trainer.world_size}: random states start afresh."
-            )
-            self._random_states = []
-            return
-        random_state.restore(self._random_states[trainer.global_rank])
+        self._random.load(self._random.state())
+        self._random.restart_loader(trainer)

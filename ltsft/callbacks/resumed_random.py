@@ -1,0 +1,53 @@
+"""The random states of all ranks, from a checkpoint to the first batch of a resumed run."""
+
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from ltsft.callbacks import random_state
+from ltsft.callbacks.ranks import gather
+
+
+class ResumedRandom:
+    """Puts random state back, as often as it takes until the first batch of a resumed run.
+
+    A loader draws its seed when its iterator is made. On resuming after a whole pass that is before
+    ``on_fit_start``, when data were set up early for the phases' lengths; on resuming from the
+    validation at the end of a pass it is once more after ``on_train_epoch_start``. Each time the
+    draw must come from the saved state.
+    """
+
+    def __init__(self) -> None:
+        self._of_ranks: list[dict[str, Any]] = []
+
+    @staticmethod
+    def state() -> list[dict[str, Any]]:
+        """What to save: each rank's state as it is now."""
+        return gather(random_state.capture())
+
+    def load(self, of_ranks: list[dict[str, Any]]) -> None:
+        """Take the states that were saved."""
+        self._of_ranks = of_ranks
+
+    def forget(self) -> None:
+        """The first batch has run: from now on nothing is put back."""
+        self._of_ranks = []
+
+    def restore(self, trainer: Trainer) -> None:
+        """Put this rank's state back, if the run was resumed and has had no batch."""
+        if not self._of_ranks:
+            return
+        if len(self._of_ranks) != trainer.world_size:
+            rank_zero_warn(
+                f"The checkpoint is of {len(self._of_ranks)} ranks and this run has "
+                f"{trainer.world_size}: random states start afresh."
+            )
+            self.forget()
+            return
+        random_state.restore(self._of_ranks[trainer.global_rank])
+
+    def restart_loader(self, trainer: Trainer) -> None:
+        """Let the training loader of a resumed run draw its seed from the state there is now."""
+        if self._of_ranks and trainer.fit_loop._data_fetcher is not None:
+            iter(trainer.fit_loop._data_fetcher)
