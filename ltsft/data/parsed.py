@@ -1,7 +1,6 @@
 """Sentences with dependency trees, whatever they were read from."""
 
 from collections.abc import Iterator
-from itertools import repeat
 from typing import Any
 
 from ltsft.data.conllu import MISSING_HEAD, Sentence, read_conllu
@@ -44,15 +43,17 @@ def read_parsed(source: Source, role: str, *, key: str, trees: bool = True) -> l
 
 
 def _read_table(table: Table, trees: bool) -> Iterator[Sentence]:
-    words = table.column("words", "tokens")
-    heads, relations = (
-        table.column(holds, default) if trees or table.has_column(holds, default) else repeat(None)
-        for holds, default in (("heads", "head"), ("relations", "deprel"))
-    )
-    # The columns of a table are equally long; one that is repeated goes on for ever.
-    for number, row in enumerate(zip(words, heads, relations, strict=False), start=1):
-        where = f"`{table.key}` ({table.source.path}), row {number}:"
-        yield _read_row(where, number, *row, trees=trees)
+    columns = {"words": "tokens", "heads": "head", "relations": "deprel"}
+    if not trees:
+        columns = {
+            holds: default
+            for holds, default in columns.items()
+            if holds == "words" or table.has_column(holds, default)
+        }
+    for number, (place, values) in enumerate(table.rows(**columns), start=1):
+        row = dict(zip(columns, values, strict=True))
+        gold = row.get("heads"), row.get("relations")
+        yield _read_row(f"{place}:", number, row["words"], *gold, trees=trees)
 
 
 def _read_row(

@@ -164,7 +164,7 @@ def test_broken_tables(
 ) -> None:
     path = write("a.jsonl", json.dumps(HUB_ROW | changes))
     data = ParsingData(make_tokenizer(), test={"xx": path})
-    with pytest.raises(LtsftError, match=rf"`data.init_args.test.xx` .*, row 1: .*{message}") as it:
+    with pytest.raises(LtsftError, match=rf"a\.jsonl, line 1: .*{message}") as it:
         data.setup("test")
     assert "\n" not in str(it.value)
 
