@@ -53,6 +53,7 @@ def test_labels_of_other_parsers(
 ) -> None:
     """A fine-tuning's relations are the truth; others are refused."""
     folder, model, gold = fitted
+    capsys.readouterr()  # what the fit said
     options = ["--model.base_sfts", json.dumps([str(folder)])]
     options += ["--data.test", json.dumps({"xx": gold})]
     options += ["--data.labels", json.dumps(["_", *RELATIONS])]
@@ -67,6 +68,7 @@ def test_compose_refuses_parsers(
 ) -> None:
     """No class of transformers has a biaffine head; the message says what to do instead."""
     folder, *_ = fitted
+    capsys.readouterr()
     assert main(["compose", "--sft", str(folder), "--output", str(tmp_path / "c")]) == USER_ERROR
     error = capsys.readouterr().err
     assert "parse with `ltsft predict --model Parser --model.base_sfts" in error
@@ -81,6 +83,7 @@ def test_a_broken_treebank_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     arguments = ["--model", "Parser", "--model.base_model", base, "--data", "ParsingData"]
     arguments += ["--data.max_length", "12", "--data.test", json.dumps({"xx": str(path)})]
     arguments += ["--data.labels", json.dumps(RELATIONS), "--trainer.accelerator", "cpu"]
+    capsys.readouterr()  # the bar of saving the model
     assert main(["test", *arguments]) == USER_ERROR
     error = capsys.readouterr().err
     assert "a.conllu, line 1: the heads (column 7)" in error
