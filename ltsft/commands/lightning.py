@@ -189,9 +189,8 @@ class SftCLI(LightningCLI):
 
     def _check_labels(self) -> None:
         """Refuse raw text for a task with labels, and the other way round."""
-        needs, has = (
-            getattr(one, "labels", None) is not None for one in (self.model, self.datamodule)
-        )
+        needs = getattr(self.model, "labels", None) is not None
+        has = getattr(self.datamodule, "takes_labels", needs)  # a user's own data may not say
         if needs != has:
             raise LtsftError(
                 f"`data` is expected to have {'labels' if needs else 'raw text'} for "

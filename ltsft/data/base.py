@@ -64,6 +64,11 @@ class DataModule(LightningDataModule):
         """Label names, where the data have labels; the command line hands them to the model."""
         return None
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether examples have labels: known already, or to be numbered as the model does."""
+        return self.labels is not None
+
     def evaluation_languages(self, stage: str) -> list[str]:
         """Language codes of the evaluation loaders, in their order.
 

@@ -67,6 +67,11 @@ class PairData(LabelledData[LabelledTexts]):
         self.label_map = dict(label_map)
         self.settle_labels(labels, NLI if len(texts) == 2 else None)
 
+    @property
+    @override
+    def takes_labels(self) -> bool:
+        return True
+
     @override
     def read(self, source: Source, split: str, key: str) -> list[LabelledTexts]:
         """Read examples; their labels are those after `label_map`."""
