@@ -6,6 +6,7 @@ import os
 import pickle
 from itertools import zip_longest
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from typing_extensions import override
 
 import ltsft.data
+import ltsft.sparse
 import ltsft.tasks
 from ltsft.callbacks import LanguageSfts, PhaseProgressBar, SparseMaskCallback
 from ltsft.callbacks.ranks import gather
@@ -36,13 +38,15 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "gradient_clip_val": 1.0,  # as in the authors' scripts
 }
 
+
+def _classes_in(room: ModuleType, *bases: type) -> list[type]:
+    found = (getattr(room, name) for name in room.__all__)
+    return [cls for cls in found if isinstance(cls, type) and issubclass(cls, bases)]
+
+
 # Imported by that, so that the parser knows short names: `--model Tagger --data TaggingData`.
-CLASSES = [
-    cls
-    for room in (ltsft.tasks, ltsft.data)
-    for name in room.__all__
-    if isinstance(cls := getattr(room, name), type) and issubclass(cls, (Task, LightningDataModule))
-]
+CLASSES = [*_classes_in(ltsft.tasks, Task), *_classes_in(ltsft.data, LightningDataModule)]
+SELECTIONS = [cls for cls in _classes_in(ltsft.sparse, Selection) if cls is not Selection]
 
 _NOTHING = object()  # where a rank had one example less
 
@@ -80,7 +84,7 @@ class Parser(OneLineParser, LightningArgumentParser):
     class_names: ClassVar[dict[str, list[str]]] = {
         "model": [cls.__name__ for cls in CLASSES if issubclass(cls, Task) and cls is not Task],
         "data": [cls.__name__ for cls in CLASSES if issubclass(cls, LightningDataModule)],
-        "sparse.selection": [cls.__name__ for cls in Selection.__subclasses__()],
+        "sparse.selection": [cls.__name__ for cls in SELECTIONS],
     }
 
 
