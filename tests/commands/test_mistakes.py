@@ -287,7 +287,8 @@ MISTAKES = {
     ),
     "unknown selection": (
         [*FIT, "--sparse.selection", "Best"],
-        "`sparse.selection` is expected to be one of .*DiffPruning, .*LargestChange, .*, but got 'Best'",
+        "`sparse.selection` is expected to be one of .*DiffPruning, .*LargestChange, .*, but got "
+        "'Best'",
     ),
     "unknown callback": (
         [*FIT, "--trainer.callbacks", "[{{class_path: NoSuch}}]"],
