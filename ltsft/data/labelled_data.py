@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
@@ -227,13 +228,12 @@ class LabelledData(DataModule, Generic[Example]):
     def train_dataloader(self) -> TrainingLoader:
         self._expect("train")
         parts = [self._part("train", language) for language in self.sources["train"]]
-        lengths = [int(n) for part in parts for n in part.lengths] if self.mixing.by_length else []
         return self.make_training_loader(
             LabelledExamples(parts),
             self.collator,
             [len(part) for part in parts],
             mixing=self.mixing,
-            lengths=Tensor(lengths),
+            lengths=torch.cat([part.lengths for part in parts]),
         )
 
     @override

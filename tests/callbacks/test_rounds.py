@@ -1,11 +1,13 @@
 """Select and rewind several times: against a loop written out by hand, with full sorts."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
 from ltsft.callbacks import Phase
 from ltsft.errors import LtsftError
-from ltsft.sparse import Prune, Random, select_largest
+from ltsft.sparse import LargestChange, Prune, Random, select_largest
 from ltsft.sparse.budget import shrinking
 from tests.callbacks.plain import Plain, callback, data, trainer, values
 from tests.callbacks.test_resume import SaveAt
@@ -76,6 +78,32 @@ def test_rounds_equal_a_loop_written_by_hand():
     for name, value in values(module).items():
         assert torch.equal(value, expected.get_parameter(name)), name
         assert torch.equal(value[~masks[name]], before[name][~masks[name]])
+
+
+class Fickle(LargestChange):
+    """Prefers late entries in one round and early ones in the next, whatever changed."""
+
+    def __init__(self):
+        self.masks = []
+
+    def select(self, candidates, num_params):
+        scores, first = {}, 0
+        for name, parameter in candidates.parameters():
+            places = torch.arange(first, first + parameter.numel(), dtype=torch.float32)
+            first += parameter.numel()
+            scores[name] = (1000 - places if len(self.masks) % 2 else places).view(parameter.shape)
+        self.masks.append(select_largest(scores, num_params, candidates.within))
+        return self.masks[-1]
+
+
+def test_a_round_chooses_among_what_the_one_before_left():
+    """Also where the criterion would rather have others."""
+    selection = Fickle()
+    fit(selection=selection)
+    assert len(selection.masks) == ROUNDS
+    for before, after in pairwise(selection.masks):
+        assert after.num_selected < before.num_selected
+        assert all(not (after[name] & ~before[name]).any() for name in after)
 
 
 def test_rounds_without_a_sparse_phase():
