@@ -25,12 +25,13 @@ class Measure(NamedTuple):
     """A score that can be resampled.
 
     Args:
-        read: Reads a file; its second argument names columns of a table.
+        read: Reads a file; further arguments name the columns of a table, and say how many
+            examples to read at the most.
         tally: What one example adds to the sums, from gold and predicted annotation.
         score: From sums to the score.
     """
 
-    read: Callable[[Path, list[str]], Rows]
+    read: Callable[[Path, list[str], int | None], Rows]
     tally: Callable[[list[Any], list[Any]], list[int]]
     score: Score
 
@@ -40,11 +41,15 @@ def main(name: str, args: list[str]) -> None:
     parser = PlainParser(
         "ltsft compare",
         description="Score files that `ltsft predict` wrote against gold files, with 95% bootstrap "
-        "intervals over sentences; every further prediction is compared with the first one by a "
+        "intervals over sentences; every further system is compared with the first one by a "
         "paired bootstrap test.",
     )
     parser.add_argument("gold", help="file with the gold annotation")
-    parser.add_argument("predictions", nargs="+", help="one file per system")
+    parser.add_argument(
+        "predictions",
+        nargs="+",
+        help="a file per system; or FILE,FILE,... of several seeds, whose mean is scored",
+    )
     parser.add_argument("--metric", required=True, choices=MEASURES, help="what is scored")
     parser.add_argument(
         "--texts",
@@ -53,14 +58,27 @@ def main(name: str, args: list[str]) -> None:
         metavar="COLUMN",
         help="for `accuracy`: columns of the texts; default: premise hypothesis",
     )
+    parser.add_argument(
+        "--limit", type=int, help="read the first so many gold examples only, as `limit` of data"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the resamples; default: 0")
     parser.add_argument("--json", action="store_true", help="print one JSON list instead")
     options = parser.parse_args(args)
+    if options.limit is not None and options.limit < 1:
+        raise LtsftError(
+            f"`--limit` is expected to be 1 or more, but got {options.limit}; leave it out to "
+            "compare on all examples."
+        )
     measure = MEASURES[options.metric]
-    gold = measure.read(Path(options.gold), options.texts)
+    gold = measure.read(Path(options.gold), options.texts, options.limit)
+
+    def counts_in(path: str) -> Tensor:
+        predicted = measure.read(Path(path), options.texts, None)
+        return _counts(measure, options.gold, gold, path, predicted)
+
     counts = {
-        path: _counts(measure, options.gold, gold, path, measure.read(Path(path), options.texts))
-        for path in options.predictions
+        paths: torch.stack([counts_in(path) for path in paths.split(",")])
+        for paths in options.predictions
     }
     first = counts[options.predictions[0]]
     said = []
@@ -104,7 +122,7 @@ def _counts(measure: Measure, gold_path: str, gold: Rows, path: str, predicted: 
     if len(gold) != len(predicted):
         raise LtsftError(
             f"{path} is expected to have the {len(gold)} sentences of {gold_path}, but has "
-            f"{len(predicted)}; predict for the same file, with the same `limit`."
+            f"{len(predicted)}; predict for the same file, and give a `limit` here as there."
         )
     return torch.tensor(
         [
@@ -114,17 +132,17 @@ def _counts(measure: Measure, gold_path: str, gold: Rows, path: str, predicted: 
     )
 
 
-def _conllu(path: Path, *, trees: bool) -> Rows:
+def _conllu(path: Path, limit: int | None, *, trees: bool) -> Rows:
     """Parts of speech, or heads with relations."""
     return [
         (s.words, list(zip(s.heads, s.relations, strict=True)) if trees else s.upos)
-        for s in read_conllu(path, trees=trees)
+        for s in read_conllu(path, limit=limit, trees=trees)
     ]
 
 
-def _labels(path: Path, texts: list[str]) -> Rows:
+def _labels(path: Path, texts: list[str], limit: int | None) -> Rows:
     """One label for each example; none where the gold file has none."""
-    examples = read_pairs(Source(str(path)), "test", texts=texts, key="compare")
+    examples = read_pairs(Source(str(path), limit=limit), "test", texts=texts, key="compare")
     return [(list(example.texts), [example.label]) for example in examples]
 
 
@@ -142,15 +160,17 @@ def _num_entities(gold: list[str], predicted: list[str]) -> list[int]:
 
 MEASURES = {
     "accuracy": Measure(_labels, _num_equal, ratio),
-    "upos": Measure(lambda path, _: _conllu(path, trees=False), _num_equal, ratio),
+    "upos": Measure(lambda path, _, limit: _conllu(path, limit, trees=False), _num_equal, ratio),
     "uas": Measure(
-        lambda path, _: _conllu(path, trees=True),
+        lambda path, _, limit: _conllu(path, limit, trees=True),
         lambda gold, predicted: _num_equal([h for h, _ in gold], [h for h, _ in predicted]),
         ratio,
     ),
-    "las": Measure(lambda path, _: _conllu(path, trees=True), _num_equal, ratio),
+    "las": Measure(lambda path, _, limit: _conllu(path, limit, trees=True), _num_equal, ratio),
     "span-f1": Measure(
-        lambda path, _: [(s.words, s.tags) for s in read_iob2(path)], _num_entities, f1
+        lambda path, _, limit: [(s.words, s.tags) for s in read_iob2(path, limit=limit)],
+        _num_entities,
+        f1,
     ),
 }
 """What can be scored, by name."""

@@ -61,7 +61,9 @@ def bootstrap(
     """Score with a 95% interval.
 
     Args:
-        counts: What each of N examples adds to the sums, [N, C].
+        counts: What each of N examples adds to the sums, [N, C]; or [R, N, C] of R runs of one
+            system, say of several seeds, whose mean score it is then. Runs are not drawn, only
+            examples: the spread over seeds is another question.
         score: From sums to scores.
         seed: Seed of the draws.
         num_samples: Number of resamples.
@@ -72,8 +74,8 @@ def bootstrap(
         >>> round(value, 2), 0.45 < low < 0.55, 0.65 < high < 0.75
         (0.6, True, True)
     """
-    samples = score(_resampled(counts.double(), seed, num_samples))
-    return _interval(score(counts.double().sum(0)), samples)
+    (samples,) = _resampled([counts], score, seed, num_samples)
+    return _interval(_score_of(counts, score), samples)
 
 
 def compare(
@@ -82,8 +84,9 @@ def compare(
     """Paired comparison of two systems on the same examples.
 
     Args:
-        first: Counts of the first system, [N, C].
-        second: Counts of the second, [N, C], of the same examples in the same order.
+        first: Counts of the first system, [N, C] or [R, N, C] of several runs.
+        second: Counts of the second, of the same examples in the same order; it may have another
+            number of runs.
         score: From sums to scores.
         seed: Seed of the draws.
         num_samples: Number of resamples.
@@ -91,34 +94,36 @@ def compare(
     Raises:
         ValueError: If the two have other numbers of examples.
     """
-    if first.shape != second.shape:
+    if first.shape[-2:] != second.shape[-2:]:
         raise ValueError(
             f"`second` is expected to have the shape of `first`, {tuple(first.shape)}, but got "
             f"{tuple(second.shape)}."
         )
-    # One draw for both: an example is in a resample of each as often.
-    sums = _resampled(torch.cat([first, second], dim=1).double(), seed, num_samples)
-    size = first.shape[1]
-    samples = score(sums[:, size:]) - score(sums[:, :size])
-    value = score(second.double().sum(0)) - score(first.double().sum(0))
+    of_first, of_second = _resampled([first, second], score, seed, num_samples)
+    samples = of_second - of_first
+    value = _score_of(second, score) - _score_of(first, score)
     other_side = (samples <= 0) if value > 0 else (samples >= 0)
     p_value = min(1.0, max(2 * other_side.double().mean().item(), 1 / num_samples))
     return Comparison(_interval(value, samples), p_value)
 
 
-def _resampled(counts: Tensor, seed: int, num_samples: int) -> Tensor:
-    """Sums of the counts of so many resamples [S, C]."""
+def _score_of(counts: Tensor, score: Score) -> Tensor:
+    """Score of all examples, the mean over runs."""
+    return score(counts.double().sum(-2)).mean()
+
+
+def _resampled(systems: list[Tensor], score: Score, seed: int, num_samples: int) -> list[Tensor]:
+    """Scores of each system in so many resamples, [S] each; an example is in all as often."""
     generator = torch.Generator().manual_seed(seed)
-    size = len(counts)
-    return torch.stack(
-        [
-            torch.bincount(
-                torch.randint(size, (size,), generator=generator), minlength=size
-            ).double()
-            @ counts
-            for _ in range(num_samples)
-        ]
-    )
+    size = systems[0].shape[-2]
+    systems = [counts.double() for counts in systems]
+    sums: list[list[Tensor]] = [[] for _ in systems]
+    for _ in range(num_samples):
+        drawn = torch.randint(size, (size,), generator=generator)
+        times = torch.bincount(drawn, minlength=size).double()  # [N]
+        for own, counts in zip(sums, systems, strict=True):
+            own.append(times @ counts)  # [C] or [R, C]
+    return [score(torch.stack(own)).reshape(num_samples, -1).mean(1) for own in sums]
 
 
 def _interval(value: Tensor, samples: Tensor) -> Interval:

@@ -85,3 +85,22 @@ def test_files_of_other_sentences(files, tmp_path, capsys):
         assert main(["compare", files[0], str(tmp_path / name), "--metric", "upos"]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
+
+
+def test_several_seeds_and_a_limit(files, capsys):
+    """`FILE,FILE` is scored by its mean; a limit is that of `predict`, so sentences agree."""
+    gold, one, two = files
+    assert main(["compare", gold, f"{one},{two}", two, "--metric", "upos", "--json"]) == 0
+    both, second = json.loads(capsys.readouterr().out)
+    assert both["value"] == pytest.approx((4 / 5 + 1) / 2)
+    assert second["difference"]["value"] == pytest.approx(1 / 10)
+
+    with open(one, encoding="utf-8") as file:
+        text = file.read()
+    with open(one, "w", encoding="utf-8") as file:
+        file.write(text.split("\n\n")[0] + "\n\n")
+    assert main(["compare", gold, one, "--metric", "upos", "--limit", "1", "--json"]) == 0
+    (short,) = json.loads(capsys.readouterr().out)
+    assert short["value"] == 1 / 2
+    assert main(["compare", gold, one, "--metric", "upos", "--limit", "0"]) == 2
+    assert "`--limit` is expected to be 1 or more, but got 0" in capsys.readouterr().err

@@ -47,6 +47,34 @@ def test_pairing_finds_what_intervals_hide():
     assert swapped.p_value == result.p_value
 
 
+def test_runs_of_several_seeds_are_scored_by_their_mean():
+    """Against a loop over the very draws: each run scored by itself, then the mean."""
+    first = torch.tensor([[[3, 4], [0, 1], [1, 2]], [[4, 4], [1, 1], [0, 2]]])
+    second = torch.tensor([[1, 4], [1, 1], [2, 2]])
+    mean = (4 / 7 + 5 / 7) / 2
+    assert bootstrap(first, ratio).value == pytest.approx(mean)
+    generator = torch.Generator().manual_seed(5)
+    means, differences = [], []
+    for _ in range(300):
+        drawn = torch.randint(3, (3,), generator=generator).tolist()
+        scores = [
+            sum(run[i][0].item() for i in drawn) / sum(run[i][1].item() for i in drawn)
+            for run in (*first, second)
+        ]
+        means.append((scores[0] + scores[1]) / 2)
+        differences.append(scores[2] - means[-1])
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+
+    def interval(samples):
+        return torch.quantile(torch.tensor(samples, dtype=torch.float64), ends).tolist()
+
+    found = bootstrap(first, ratio, seed=5, num_samples=300)
+    assert [found.low, found.high] == pytest.approx(interval(means))
+    result = compare(first, second, ratio, seed=5, num_samples=300)
+    assert result.difference.value == pytest.approx(4 / 7 - mean)
+    assert [result.difference.low, result.difference.high] == pytest.approx(interval(differences))
+
+
 def test_no_difference():
     counts = torch.tensor([[1, 1], [0, 1]] * 50)
     result = compare(counts, counts, ratio)
