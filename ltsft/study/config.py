@@ -20,7 +20,7 @@ Json = str | int | float | bool | list | dict | None
 ``class_path``; that is for the command to do which gets the option."""
 
 _DATA_OPTION = re.compile(r"data\.(?:init_args\.)?(text|train|validation|test)\b")
-_RESERVED = ("base", "languages", "task", "test", "table", "stages", "logs")
+_RESERVED = ("base", "languages", "task", "test", "predict", "table", "stages", "logs")
 
 
 @dataclass
@@ -30,19 +30,25 @@ class Fit:
     Args:
         configs: Config files, left to right; paths are relative to where ``ltsft`` is called.
         options: Further options, which win over the files, e.g. ``{sparse.budget.density: 0.1}``.
+            ``{seed}`` in a value stands for the seed of the run.
     """
 
     configs: list[str] = field(default_factory=list)
     options: dict[str, Json] = field(default_factory=dict)
 
-    def arguments(self) -> list[str]:
-        """The part of a command line that says this; what comes later in it wins."""
+    def arguments(self, seed: int) -> list[str]:
+        """The part of a command line that says this; what comes later in it wins.
+
+        Args:
+            seed: Seed of the run.
+        """
         from ltsft.study.plan import option
 
         args = [part for config in self.configs for part in ("--config", config)]
         # A class has to be named before its options, in whatever order they are written.
         options = sorted(self.options.items(), key=lambda item: "." in item[0])
-        return args + [part for key, value in options for part in option(key, value)]
+        said = [part for key, value in options for part in option(key, value)]
+        return args + [part.replace("{seed}", str(seed)) for part in said]
 
 
 @dataclass
@@ -126,6 +132,7 @@ class Study:
         output: Folder of all results; by default ``runs/`` and the name of the config file.
         conditions: Whose language fine-tuning is under the task's in the tests: nobody's
             (``alone``), the ``source``'s, a ``wrong`` one's, the ``target``'s own.
+        predict: Write predictions of each test as well, to ``predict/``, for ``ltsft compare``.
         few_shot: Allow labelled data of targets in `train` and `validation`.
         seed: Seed of everything random, and of the family of built-in languages.
         seeds: Several seeds, each of a run of its own; the table shows mean and standard deviation.
@@ -149,6 +156,7 @@ class Study:
     pretrain: Pretraining | None = None
     output: str | None = None
     conditions: list[Condition] = field(default_factory=lambda: list(get_args(Condition)))
+    predict: bool = False
     few_shot: bool = False
     seed: int = 0
     seeds: list[int] = field(default_factory=list)

@@ -22,7 +22,7 @@ class Run:
     """One command of a study.
 
     Args:
-        stage: ``pretrain``, ``languages``, ``task``, ``test`` or ``table``.
+        stage: ``pretrain``, ``languages``, ``task``, ``test``, ``predict`` or ``table``.
         name: Short name within the stage.
         command: The command line, word by word; a user may run it by hand.
         folder: Where its results are.
@@ -139,7 +139,8 @@ class _Plan:
         """Fits of all language SFTs of a system, or of the one that it takes them from."""
         owner = system.languages_of or name
         folders = [*([owner] if owner else []), *where]
-        arguments = [*study.language_fit.arguments(), *systems[owner].language_fit.arguments()]
+        fits = (study.language_fit, systems[owner].language_fit)
+        arguments = [part for fit in fits for part in fit.arguments(study.seed)]
         runs = {}
         texts = study.texts()
         for language in study.languages_for(owner):
@@ -176,7 +177,7 @@ class _Plan:
         of_others = {source for source in study.sources if source not in sources}
         for role in ("train", "validation"):
             data[role] = {c: said for c, said in data[role].items() if c not in of_others}
-        arguments = [*study.task_fit.arguments(), *system.task_fit.arguments()]
+        arguments = [*study.task_fit.arguments(seed), *system.task_fit.arguments(seed)]
         arguments += option("model.init_args.base_model", base_model)
         command = ["ltsft", "fit", *arguments]
         needs = [*base]
@@ -197,18 +198,24 @@ class _Plan:
             under = languages_under(condition, study.source, study.targets)
             if under is None:
                 continue
-            here = [*where, "test", condition]
-            command = ["ltsft", "test", *arguments]
-            command += option("model.init_args.base_sfts", [f"{task.folder}/sft"])
-            command += option("data.init_args.test", data["test"])
-            if under:
-                placed = {target: sft[under[target]] for target in under}
-                command += option("languages.sfts", placed)
-            folder = "/".join([self.output, *here])
-            command += _seeded(seed, folder)
-            needs = [languages[language] for language in dict.fromkeys(under.values())]
-            self.add("test", here, command, *base, task, *needs, result="scores.json")
-            tests[condition] = folder
+            needs = [
+                *base,
+                task,
+                *(languages[language] for language in dict.fromkeys(under.values())),
+            ]
+            # Predictions have no one file whose presence says that all are there; the stamp does.
+            results = {"test": "scores.json"} | ({"predict": STAMP} if study.predict else {})
+            for subcommand, result in results.items():
+                here = [*where, subcommand, condition]
+                command = ["ltsft", subcommand, *arguments]
+                command += option("model.init_args.base_sfts", [f"{task.folder}/sft"])
+                command += option(f"data.init_args.{subcommand}", data["test"])
+                if under:
+                    placed = {target: sft[under[target]] for target in under}
+                    command += option("languages.sfts", placed)
+                command += _seeded(seed, "/".join([self.output, *here]))
+                self.add(subcommand, here, command, *needs, result=result)
+            tests[condition] = "/".join([self.output, *where, "test", condition])
         return {"task": task.folder, "tests": tests}
 
 

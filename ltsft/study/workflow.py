@@ -23,7 +23,8 @@ STAGES = {
     "languages": ("pretrain",),
     "task": ("languages",),
     "test": ("task",),
-    "table": ("test",),
+    "predict": ("task",),
+    "table": ("test", "predict"),
 }
 """Stage -> stages whose results it uses."""
 

@@ -197,6 +197,35 @@ def test_a_lost_result_is_made_again(copy, ltsft, in_this_process):
     assert lost.read_bytes() == before
 
 
+def test_predictions_of_each_test(copy, ltsft, in_this_process):
+    """They are what was scored; what was done before stays done."""
+    out, _ = ltsft("study", "mini.yaml", "--predict", "true")
+    assert out.startswith("4 of 14 runs to do")
+    for target in ("elmu", "fanto"):
+        gold = [tag for s in family(0)[target].sentences(20, "test") for tag in s.tags]
+        for condition in CONDITIONS:
+            path = Path(f"runs/mini/predict/{condition}/predictions/{target}.conllu")
+            words = [line.split("\t") for line in path.read_text().splitlines() if "\t" in line]
+            scores = json.loads(Path(f"runs/mini/test/{condition}/scores.json").read_text())
+            right = sum(word[3] == tag for word, tag in zip(words, gold, strict=True))
+            assert right / len(gold) == pytest.approx(scores[f"test_accuracy/{target}"])
+
+
+def test_the_seed_of_a_run_in_options(ltsft):
+    """`{seed}` is the seed of each run: here the languages share one, the task has two."""
+    options = {"sparse.selection": {"class_path": "Random", "init_args": {"seed": "1{seed}"}}}
+    changes = {"seed": 4, "seeds": [5, 6], "vary": "task", "systems": {"drawn": {}, "other": {}}}
+    for fit in ("language_fit", "task_fit"):
+        changes[fit] = {"options": STUDY[fit]["options"] | options}
+    Path("study.yaml").write_text(json.dumps(STUDY | changes))
+    out, _ = ltsft("study", "study.yaml", "--dry-run")
+    draws = {
+        stage: set(re.findall(rf"# {stage}: .*\n.*\"seed\": \"(\w+)\"", out))
+        for stage in ("languages", "task", "test")
+    }
+    assert draws == {"languages": {"14"}, "task": {"15", "16"}, "test": {"15", "16"}}
+
+
 def test_files_that_a_run_reads_count(copy, ltsft):
     """A config in `configs` that is changed, or a data file, makes what reads it run again."""
     Path("more.yaml").write_text("sparse: {sparse: {l1: 0.1}}")
