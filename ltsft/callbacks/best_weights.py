@@ -43,6 +43,11 @@ class BestWeights:
             self.weights = {name: t.detach().cpu().clone() for name, t in weights.items()}
         return better
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether the weights offered last are the best; also where none were offered."""
+        return self.num_since == 0
+
     def state_dict(self) -> dict[str, Any]:
         """Value, weights, and validations since, as tensors and primitives."""
         return {"value": self.value, "weights": self.weights, "num_since": self.num_since}

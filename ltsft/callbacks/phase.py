@@ -96,7 +96,9 @@ class PhaseClock:
         self.first_pass = 0
         self.over = False
         self.lengths: dict[PhaseName, int] = {}
-        self.taken: dict[PhaseName, int] = {}  # steps: fewer than the length, if a phase ends early
+        self.taken: dict[PhaseName, int] = {}  # steps in all rounds; fewer, if a phase ends early
+        self._began_at = 0
+        self._taken_before: dict[PhaseName, int] = {}
 
     @property
     def current(self) -> Phase:
@@ -118,13 +120,15 @@ class PhaseClock:
 
     def tick(self, trainer: Trainer) -> None:
         """Note the end of the phase when its steps are done."""
-        self.taken[self.phase] = self.steps_done(trainer)
-        self.over |= self.taken[self.phase] >= self.num_steps
+        before = self._taken_before.get(self.phase, 0)
+        self.taken[self.phase] = before + trainer.global_step - self._began_at
+        self.over |= self.steps_done(trainer) >= self.num_steps
 
     def start(self, phase: PhaseName, trainer: Trainer, *, steps_done: int = 0) -> None:
         """Begin a phase at the current step, as if so many of its steps were done."""
         self.phase, self.over = phase, False
         self.first_step = trainer.global_step - steps_done
+        self._began_at, self._taken_before = trainer.global_step, dict(self.taken)
         self.first_pass = num_passes(trainer)
 
     def show_to(self, pl_module: LightningModule, trainer: Trainer) -> Callable[[], None]:
@@ -193,6 +197,8 @@ class PhaseClock:
             "first_pass": self.first_pass,
             "over": self.over,
             "taken": self.taken,
+            "_began_at": self._began_at,
+            "_taken_before": self._taken_before,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from ltsft.callbacks.language_sfts import LanguageSfts
+from ltsft.callbacks.trainer_loops import has_validation
 from ltsft.callbacks.until_settled import UntilSettled
 from ltsft.callbacks.weights import TrainedWeights
 from ltsft.errors import LtsftError
-from ltsft.sparse import Budget, Rewinding, Scope, ScopeRules, Selection
+from ltsft.sparse import Budget, Rewinding, Rounds, Scope, ScopeRules, Selection
 
 
 def resolve_scope(rules: ScopeRules | None, pl_module: LightningModule, root: nn.Module) -> Scope:
@@ -80,16 +82,22 @@ def freeze(root: nn.Module, scope: Scope) -> Callable[[], None]:
     return undo
 
 
-def check_resumable(state: dict[str, Any], weights: TrainedWeights, num_params: int) -> None:
+def check_resumable(
+    state: dict[str, Any],
+    weights: TrainedWeights,
+    num_params: int,
+    settings: dict[str, str],
+) -> None:
     """Refuse a checkpoint of another fit.
 
     Args:
         state: The callback's state in the checkpoint.
         weights: What trains now.
         num_params: K now.
+        settings: What else has to be as it was, by option.
 
     Raises:
-        LtsftError: If other parameters train, or K is another.
+        LtsftError: If anything is another.
     """
     if odd := sorted(state["initial"].keys() ^ weights.tensors().keys()):
         raise LtsftError(
@@ -101,6 +109,12 @@ def check_resumable(state: dict[str, Any], weights: TrainedWeights, num_params: 
             "the checkpoint is expected to be of a fit with the same `sparse.budget`, but it "
             f"has {state['num_params']:,} entries and this one {num_params:,}."
         )
+    for name, value in settings.items():
+        if (before := state["settings"][name]) != value:
+            raise LtsftError(
+                f"the checkpoint is expected to be of a fit with the same `sparse.{name}`, but "
+                f"it was {before} there and is {value} here."
+            )
 
 
 def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:
@@ -116,18 +130,41 @@ def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:
         )
 
 
-def check_rounds(rounds: int, selection: Selection) -> None:
-    """Refuse rounds that cannot be.
+def check_rounds(rounds: Rounds, selection: Selection, rewinding: Rewinding) -> None:
+    """Refuse several rounds where they cannot be.
 
     Raises:
-        LtsftError: If there is none, or several without a dense phase or a budget to shrink to.
+        LtsftError: If there is no dense phase, or no budget to divide; or if a sparse phase is
+            expected in each round and there is none.
     """
-    if rounds < 1:
-        raise LtsftError(f"`sparse.rounds` is expected to be 1 or more, but got {rounds}.")
-    if rounds > 1 and not (selection.needs_dense_phase and selection.needs_budget):
+    if rounds.num == 1:
+        return
+    if not (selection.needs_dense_phase and selection.needs_budget):
         raise LtsftError(
             f"`sparse.rounds` is expected to be left out with `{selection}`, which has no dense "
             f"phase or no budget, but got {rounds}."
+        )
+    if rounds.sparse_between and not rewinding.needs_sparse_phase:
+        raise LtsftError(
+            f"`sparse.rounds` is expected to be `Shrinking` with `{type(rewinding).__name__}`, "
+            f"which leaves out sparse phases, but got {rounds}."
+        )
+
+
+def check_order(callback: Callback, selection: Selection, trainer: Trainer) -> None:
+    """Refuse to put a selection's weights in place over a language's fine-tuning.
+
+    Raises:
+        LtsftError: If the selection places weights and a `LanguageSfts` would come first.
+    """
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    before = callbacks[: callbacks.index(callback)]
+    places = type(selection).place is not Selection.place
+    if places and any(isinstance(other, LanguageSfts) for other in before):
+        raise LtsftError(
+            "`trainer.callbacks` is expected to have `SparseMaskCallback` before `LanguageSfts` "
+            f"with `{selection}`, which puts weights of its own in place for each batch, but they "
+            "are the other way round."
         )
 
 
@@ -146,7 +183,7 @@ def check_until_settled(
             f"`sparse.until_settled` is expected to be left out with `{selection}`, which has no "
             "dense phase."
         )
-    if not trainer.enable_validation:
+    if not has_validation(trainer):
         raise LtsftError(
             "`sparse.until_settled` is expected beside validations, at which sets of entries are "
             "compared, but there are none; give validation data or leave it out."

@@ -19,6 +19,7 @@ from ltsft.callbacks.phase import Phase, PhaseClock, PhaseName
 from ltsft.callbacks.ranks import check_equal
 from ltsft.callbacks.resumed_random import ResumedRandom
 from ltsft.callbacks.settings import (
+    check_order,
     check_resumable,
     check_rewinding,
     check_rounds,
@@ -42,16 +43,17 @@ from ltsft.sparse import (
     Budget,
     Candidates,
     Freezer,
+    Growing,
     LargestChange,
     Mask,
     Rewinding,
+    Rounds,
     ScopeRules,
     Selection,
     SparseFineTuning,
     ToStart,
 )
 from ltsft.sparse.applied import base_digests
-from ltsft.sparse.budget import shrinking
 
 
 class SparseMaskCallback(Callback):
@@ -83,9 +85,8 @@ class SparseMaskCallback(Callback):
         selection: How entries are chosen; ``None`` is :class:`~ltsft.sparse.LargestChange`.
         until_settled: When the dense phase ends before its length is reached, because the entries
             it would choose stay the same. ``None``: never.
-        rounds: Dense phases, each followed by a selection and rewinding. Of several, every one but
-            the first trains only what the one before selected, and all keep the same share of what
-            is left, the last exactly K (iterative pruning, Frankle and Carbin, 2019).
+        rounds: How the K entries are found in several rounds, each with a dense phase:
+            :class:`~ltsft.sparse.Growing` or :class:`~ltsft.sparse.Shrinking`. ``None``: in one.
         rewinding: Where the sparse phase starts; ``None`` is :class:`~ltsft.sparse.ToStart`.
         scope: Which parameters are maskable, whole or frozen. ``None``: what the module says in
             ``scope_rules()``, otherwise all are maskable.
@@ -110,7 +111,7 @@ class SparseMaskCallback(Callback):
         sparse: Phase | None = None,
         selection: Selection | None = None,
         until_settled: UntilSettled | None = None,
-        rounds: int = 1,
+        rounds: Rounds | None = None,
         rewinding: Rewinding | None = None,
         scope: ScopeRules | None = None,
         monitor: str | None = None,
@@ -122,7 +123,7 @@ class SparseMaskCallback(Callback):
         self.sparse = sparse or Phase(max_epochs=10)
         self.selection = selection or LargestChange()
         self.until_settled = until_settled
-        self.rounds = rounds
+        self.rounds = rounds or Growing(1)
         self.rewinding = rewinding or ToStart()
         self.scope_rules = scope
         self.monitor = monitor
@@ -132,7 +133,7 @@ class SparseMaskCallback(Callback):
         self._root: nn.Module = nn.Module()
         self._undo: list[Callable[[], object]] = []
         check_rewinding(self.rewinding, self.selection)
-        check_rounds(self.rounds, self.selection)
+        check_rounds(self.rounds, self.selection, self.rewinding)
 
     # ------------------------------------------------------------------ before training
 
@@ -141,6 +142,7 @@ class SparseMaskCallback(Callback):
         if stage != "fit":
             return
         lift_limits(trainer)
+        check_order(self, self.selection, trainer)
         self.sft = None
         self._root = getattr(pl_module, "sft_root", pl_module)
         self._scope = resolve_scope(self.scope_rules, pl_module, self._root)
@@ -157,8 +159,10 @@ class SparseMaskCallback(Callback):
             self.until_settled.reset()
         self._round = 0
         self._mask: Mask | None = None
+        self._within: Mask | None = None  # entries that may be selected; `None`: all
         self._freezer: Freezer | None = None
-        self._initial: dict[str, Tensor] = {}
+        self._initial: dict[str, Tensor] = {}  # θ⁰
+        self._start: dict[str, Tensor] = {}  # where the round began
         self._at_step: dict[str, Tensor] = {}
         self._base_digests: dict[str, str] = {}
         self._random = ResumedRandom()
@@ -166,18 +170,22 @@ class SparseMaskCallback(Callback):
         self._validates_every: int | None = None
         self._validated_at = -1
         self._scored: dict[PhaseName, float | None] = {}
+        self._finished = False
         self._undo += [freeze(self._root, self._scope), self._clock.show_to(pl_module, trainer)]
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._initial:  # restored from a checkpoint
             self._initial = {n: t.to(pl_module.device) for n, t in self._initial.items()}
+            self._start = {n: t.to(pl_module.device) for n, t in self._start.items()}
         else:
             # Here, not in `setup`: under DDP all ranks hold the first rank's weights only now.
             self._initial = self._weights.copy()
             self._base_digests = base_digests(self._root, self._scope.maskable)
-        if self._clock.phase == "sparse" or self._mask is not None:
-            self._hold(trainer, self._select() if self._mask is None else self._mask)
+        self._start = self._start or self._initial
+        if self._clock.phase == "sparse" and self._mask is None:  # there is no dense phase
+            self._mask = self._select()
+        self._hold(trainer)
         self._clock.check_step(self.rewinding.step, trainer)
         self._random.restore(trainer)
         self._random.restart_loader(trainer)
@@ -198,17 +206,14 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._clock.over and self._clock.phase == "dense":
+        if self._clock.over and not self._is_last_phase:
             self._take_best_weights()
-            mask = self._select()
-            self._rewind(mask)
-            self._round += 1
-            following: PhaseName = "sparse" if self._round == self.rounds else "dense"
-            self._clock.start(following, trainer, steps_done=self.rewinding.step)
-            self._best = BestWeights(self._monitor.mode)
-            trainer.strategy.setup_optimizers(trainer)
-            advance_schedules(trainer, self.rewinding.step)
-            self._hold(trainer, mask)
+            if self._clock.phase == "dense":
+                self._mask = self._select()
+                self._rewind()
+                self._begin(trainer, self._after_selection, at_step=self.rewinding.step)
+            else:
+                self._begin(trainer, "dense")
         if not trainer.fit_loop.is_resuming:
             self._random.restore(trainer)
         self._start_pass(trainer)
@@ -261,8 +266,10 @@ class SparseMaskCallback(Callback):
             if not trainer.sanity_checking:
                 self._best.offer(value, self._weights.tensors())
                 self._validated_at = trainer.global_step
-        if not trainer.sanity_checking and (
-            self._ran_out_of_patience or self._has_settled(trainer)
+        if (
+            self._has_what_rewinding_needs(trainer)
+            and not trainer.sanity_checking
+            and (self._ran_out_of_patience or self._has_settled(trainer))
         ):
             self._clock.over = True
             self._end_phase(trainer)
@@ -286,7 +293,10 @@ class SparseMaskCallback(Callback):
             return
         self._take_best_weights()
         if self._clock.phase == "dense":  # no sparse phase
-            self._rewind(self._select())
+            if not self._finished:
+                self._mask = self._select()
+            self._rewind()
+        self._finished = True
         assert self._mask is not None
         self.sft = difference(
             self._weights, self._initial, self._mask, self._describe(pl_module), self._base_digests
@@ -306,16 +316,21 @@ class SparseMaskCallback(Callback):
             + (f"{self._num_selected:,} " if self.selection.needs_budget else "")
             + f"of {num_maskable:,} maskable entries."
         )
-        mask = self.selection.select(candidates, self._num_selected)
+        chosen = self.selection.select(candidates, self._num_selected)
+        mask = chosen if self._mask is None else self.rounds.joined(self._mask, chosen)
         check_equal(mask.digest(), "the mask")
         num_total = sum(parameter.numel() for parameter in self._root.parameters())
         rank_zero_info(
             f"Selected {mask.num_selected:,} entries: {mask.density:.2%} of the maskable, "
             f"{mask.num_selected / num_total:.2%} of the whole model"
-            f"{self.selection.describe(candidates, mask)}."
+            f"{self.selection.describe(candidates, chosen)}."
         )
         self.selection.reset()
         return mask
+
+    def _has_what_rewinding_needs(self, trainer: Trainer) -> bool:
+        """Whether a phase may end early: not before the step that rewinding goes back to."""
+        return self._clock.steps_done(trainer) >= self.rewinding.step
 
     @property
     def _ran_out_of_patience(self) -> bool:
@@ -326,26 +341,52 @@ class SparseMaskCallback(Callback):
         """Whether the dense phase would choose the same entries again and again."""
         if self.until_settled is None or self._clock.phase != "dense" or self._clock.over:
             return False
+        if not self._best.is_newest:
+            return False  # the phase would select from weights whose entries were compared already
         mask = self.selection.select(self._candidates, self._num_selected)
         if (overlap := self.until_settled.compare(mask)) is not None:
             rank_zero_info(
                 f"In {self.position(trainer)} {overlap:.2%} of the entries that would be selected "
-                "are those of the validation before."
+                "are those of the best weights before."
             )
             for logger in trainer.loggers:
                 logger.log_metrics({"selection_overlap": overlap}, step=trainer.global_step)
         return self.until_settled.reached
 
-    def _rewind(self, mask: Mask) -> None:
+    def _rewind(self) -> None:
         """Put unselected entries back to their start, and the others where `rewinding` says."""
-        self._weights.put(self.rewinding.start(self._candidates, mask, self._at_step))
-        self._mask = mask
+        assert self._mask is not None
+        self._weights.put(self.rewinding.start(self._candidates, self._mask, self._at_step))
 
-    def _hold(self, trainer: Trainer, mask: Mask) -> None:
-        """Hold everything but the selected entries, under the optimizers there are now."""
-        self._mask = mask.to(next(self._root.parameters()).device)
-        self._freezer = Freezer(self._root, self._initial, self._mask)
-        self._undo += [self._freezer.hold(optimizer).remove for optimizer in trainer.optimizers]
+    @property
+    def _after_selection(self) -> PhaseName:
+        return "sparse" if self.rounds.sparse_between or self._is_last_round else "dense"
+
+    def _begin(self, trainer: Trainer, phase: PhaseName, at_step: int = 0) -> None:
+        """Begin a phase, with a new optimizer and its schedule at a step; a dense one: a round."""
+        if phase == "dense":
+            self._round += 1
+            if self.rounds.sparse_between:
+                self._start = self._weights.copy()
+            if self.until_settled is not None:
+                self.until_settled.reset()
+        self._clock.start(phase, trainer, steps_done=at_step)
+        self._best = BestWeights(self._monitor.mode)
+        trainer.strategy.setup_optimizers(trainer)
+        advance_schedules(trainer, at_step)
+        self._hold(trainer)
+
+    def _hold(self, trainer: Trainer) -> None:
+        """Hold what may not move in this phase, under the optimizers there are now."""
+        self._freezer = None
+        if self._mask is None:
+            return
+        self._mask = self._mask.to(next(self._root.parameters()).device)
+        if self._clock.phase == "dense":
+            self._within = self.rounds.within(self._mask)
+        if self._clock.phase == "sparse" or not self.rounds.sparse_between:
+            self._freezer = Freezer(self._root, self._initial, self._mask)
+            self._undo += [self._freezer.hold(optimizer).remove for optimizer in trainer.optimizers]
 
     def _end_phase(self, trainer: Trainer) -> None:
         """Let Lightning validate the phase's last weights and close the epoch.
@@ -390,7 +431,7 @@ class SparseMaskCallback(Callback):
         }
         return {
             "selection": str(self.selection),
-            "rounds": self.rounds,
+            "rounds": str(self.rounds),
             "rewinding": type(self.rewinding).__name__ if "dense" in self._scored else None,
             "phases": phases,
             **getattr(pl_module, "sft_metadata", dict)(),
@@ -412,21 +453,34 @@ class SparseMaskCallback(Callback):
 
     @property
     def _candidates(self) -> Candidates:
-        return Candidates(self._root, self._scope, self._initial, within=self._mask)
+        return Candidates(self._root, self._scope, self._start, within=self._within)
 
     @property
     def _num_selected(self) -> int:
-        """Number of entries to select in this round; K in the last."""
+        """Number of entries to select in this round."""
         if not self.selection.needs_budget:
             return 0
-        return shrinking(self._candidates.num_maskable(), self._num_params, self.rounds)[
-            self._round
-        ]
+        num_maskable = self._candidates.num_maskable()
+        return self.rounds.num_selected(num_maskable, self._num_params)[self._round]
+
+    @property
+    def _is_last_round(self) -> bool:
+        return self._round + 1 == self.rounds.num
 
     @property
     def _is_last_phase(self) -> bool:
-        ends_with_dense = not self.rewinding.needs_sparse_phase and self._round + 1 == self.rounds
-        return self._clock.phase == "sparse" or ends_with_dense
+        last: PhaseName = "sparse" if self.rewinding.needs_sparse_phase else "dense"
+        return self._is_last_round and self._clock.phase == last
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        """What a fit has to share with the one that a checkpoint is of, by option."""
+        return {
+            "selection": str(self.selection),
+            "rewinding": str(self.rewinding),
+            "rounds": str(self.rounds),
+            "scope": f"{len(self._scope.maskable)} maskable and {len(self._scope.whole)} whole",
+        }
 
     # ------------------------------------------------------------------ after training
 
@@ -451,8 +505,11 @@ class SparseMaskCallback(Callback):
         return {
             "clock": self._clock.state_dict(),
             "num_params": self._num_params,
+            "settings": self._settings,
             "round": self._round,
+            "finished": self._finished,
             "initial": self._initial,
+            "start": {} if self._start is self._initial else self._start,
             "at_step": self._at_step,
             "base_digests": self._base_digests,
             "mask": None if self._mask is None else self._mask.indices(),
@@ -469,9 +526,11 @@ class SparseMaskCallback(Callback):
         if not state_dict or not self._undo:  # nothing was saved, or this is no fit
             return
         self._initial = state_dict["initial"]
+        self._start = state_dict["start"]
         self._round = state_dict["round"]
+        self._finished = state_dict["finished"]
         self._at_step = state_dict["at_step"]
-        check_resumable(state_dict, self._weights, self._num_params)
+        check_resumable(state_dict, self._weights, self._num_params, self._settings)
         self._clock.load_state_dict(state_dict["clock"])
         self._base_digests = state_dict["base_digests"]
         self._best.load_state_dict(state_dict["best"])

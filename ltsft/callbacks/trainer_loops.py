@@ -74,7 +74,16 @@ def tell_samplers(trainer: Trainer, phase: str, number: int) -> None:
 
 
 def advance_schedules(trainer: Trainer, num_steps: int) -> None:
-    """Bring schedules that go by optimizer steps to where they are after so many."""
+    """Bring schedules that go by optimizer steps to where they are after so many.
+
+    Raises:
+        LtsftError: If one goes by a metric, whose past values nobody knows.
+    """
+    if num_steps and any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs):
+        raise LtsftError(
+            "`sparse.rewinding` is expected to be another than `ToStep` with a schedule that goes "
+            "by a metric (ReduceLROnPlateau): where it was at a step cannot be told."
+        )
     with warnings.catch_warnings():
         # "Detected call of `lr_scheduler.step()` before `optimizer.step()`": that is the point.
         warnings.simplefilter("ignore", UserWarning)

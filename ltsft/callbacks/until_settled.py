@@ -13,10 +13,11 @@ from ltsft.sparse import Mask
 class UntilSettled:
     """When the set of entries that a dense phase would choose has settled.
 
-    At each validation the phase's selection chooses K entries, and the set is compared with the one
-    before: their overlap is |A ∩ B| / K. The phase ends when several overlaps in a row are large
-    enough. Early-bird tickets (You et al., 2020) are found that way: there, the distances between
-    the last five masks are below 0.1.
+    At each validation that is the best so far, the phase's selection chooses K entries, and the set
+    is compared with the one before: their overlap is |A ∩ B| / K. (Worse weights are not what the
+    phase would select from; a phase's `patience` is for them.) The phase ends when several overlaps
+    in a row are large enough. Early-bird tickets (You et al., 2020) are found that way: there, the
+    distances between the last five masks are below 0.1.
 
     Args:
         overlap: Least overlap of two sets that counts as settled, above 0 and at most 1.

@@ -2,9 +2,9 @@
 
 Read in this order: :mod:`scope` (which parameters take part), :mod:`budget` (how many entries may
 move) and :mod:`equivalents`, :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`,
-:mod:`rewinding` (where the sparse phase starts), :mod:`freezer` (training only those),
-:mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking it off),
-:mod:`slots` (which models can hold an adapter), :mod:`composition`, :mod:`file_format`,
+:mod:`rewinding` (where the sparse phase starts) and :mod:`rounds`, :mod:`freezer` (training only
+those), :mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking
+it off), :mod:`slots` (which models can hold an adapter), :mod:`composition`, :mod:`file_format`,
 :mod:`overlap`.
 """
 
@@ -18,6 +18,7 @@ from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.overlap import Overlap, overlap
 from ltsft.sparse.ranking import select_largest
 from ltsft.sparse.rewinding import LearningRate, Prune, Rewinding, Sign, ToStart, ToStep
+from ltsft.sparse.rounds import Growing, Rounds, Shrinking
 from ltsft.sparse.scope import Scope, ScopeRules
 from ltsft.sparse.selection import (
     AllEntries,
@@ -46,6 +47,7 @@ __all__ = [
     "Equivalents",
     "FisherInformation",
     "Freezer",
+    "Growing",
     "LargestChange",
     "LearningRate",
     "LowRankChange",
@@ -57,9 +59,11 @@ __all__ = [
     "Quota",
     "Random",
     "Rewinding",
+    "Rounds",
     "Scope",
     "ScopeRules",
     "Selection",
+    "Shrinking",
     "Sign",
     "SparseDelta",
     "SparseFineTuning",

@@ -8,26 +8,6 @@ from ltsft.errors import LtsftError
 from ltsft.sparse.equivalents import EncoderSize, Equivalents
 
 
-def shrinking(num_maskable: int, num_params: int, rounds: int) -> list[int]:
-    """Numbers of entries left after each round: of what is left, always the same share.
-
-    Iterative pruning as in Frankle and Carbin (2019), §2, who keep (K / N) to the power of 1 / n in
-    each of n rounds.
-
-    Args:
-        num_maskable: N, entries at the start.
-        num_params: K, entries after the last round, exactly.
-        rounds: n.
-
-    Example:
-        >>> shrinking(1000, 10, 2), shrinking(1000, 10, 1)
-        ([100, 10], [10])
-    """
-    share = num_params / max(num_maskable, 1)
-    left = [round(num_maskable * share ** (number / rounds)) for number in range(1, rounds)]
-    return [*left, num_params]
-
-
 @dataclass
 class Budget:
     """K, the number of entries of a sparse fine-tuning, given in exactly one of three ways.

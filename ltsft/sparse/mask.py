@@ -56,6 +56,14 @@ class Mask(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def __invert__(self) -> "Mask":
+        """True where this one is False."""
+        return Mask({name: ~tensor for name, tensor in self._tensors.items()})
+
+    def __or__(self, other: "Mask") -> "Mask":
+        """True where either is; both over the same tensors."""
+        return Mask({name: t | other[name].to(t.device) for name, t in self._tensors.items()})
+
     def __repr__(self) -> str:
         return (
             f"Mask({self.num_selected:,} of {self.num_maskable:,} entries in {len(self)} tensors, "

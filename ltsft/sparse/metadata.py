@@ -27,7 +27,7 @@ class Metadata:
         slots: Adapter slots that its whole tensors fill, name -> description. A model must have
             them, with the same description in its ``adapter_slots``.
         selection: How the entries were chosen, e.g. ``LargestChange``.
-        rounds: Number of dense phases with a selection each.
+        rounds: How often was selected, and how, e.g. ``Growing(3)``.
         rewinding: Where the sparse phase started, e.g. ``ToStart``; ``None`` without a dense phase.
         num_params: K, the number of selected entries.
         num_maskable: Number of maskable entries they were chosen from.
@@ -47,7 +47,7 @@ class Metadata:
     labels: list[str] | None = None
     slots: dict[str, Any] = field(default_factory=dict)
     selection: str | None = None
-    rounds: int | None = None
+    rounds: str | None = None
     rewinding: str | None = None
     num_params: int | None = None
     num_maskable: int | None = None

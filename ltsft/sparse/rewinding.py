@@ -29,12 +29,16 @@ class Rewinding(ABC):
     step: int = 0
     """Optimizer step of the dense phase that weights and schedule go back to."""
 
+    def __str__(self) -> str:
+        """Name, and step where there is one."""
+        return f"{type(self).__name__}({self.step})" if self.step else type(self).__name__
+
     @abstractmethod
     def selected(self, candidates: Candidates, mask: Mask, at_step: Weights) -> Weights:
-        """Values of the selected entries and of the whole parameters.
+        """Values of the selected entries, the whole parameters and buffers.
 
         Args:
-            candidates: Initial weights, and the best weights of the dense phase in the module.
+            candidates: Weights before the dense phase, and its best ones in the module.
             mask: The selected entries.
             at_step: Weights at :attr:`step` of the dense phase, by name.
 
@@ -96,8 +100,8 @@ class LearningRate(Rewinding):
     """
 
     def selected(self, candidates: Candidates, mask: Mask, at_step: Weights) -> Weights:  # noqa: D102
-        names = candidates.scope.trained
-        return {name: candidates.module.get_parameter(name).detach() for name in names}
+        now = candidates.module.state_dict()  # buffers too, such as BatchNorm's statistics
+        return {name: now[name] for name in candidates.initial}
 
 
 class Sign(Rewinding):

@@ -1,14 +1,23 @@
-"""Select and rewind several times: against a loop written out by hand, with full sorts."""
+"""Select and rewind several times: against loops written out by hand, with full sorts."""
 
+import re
 from itertools import pairwise
 
 import pytest
 import torch
 
-from ltsft.callbacks import Phase
+from ltsft.callbacks import Phase, UntilSettled
 from ltsft.errors import LtsftError
-from ltsft.sparse import LargestChange, Prune, Random, select_largest
-from ltsft.sparse.budget import shrinking
+from ltsft.sparse import (
+    Growing,
+    LargestChange,
+    Prune,
+    Random,
+    ScopeRules,
+    Shrinking,
+    ToStep,
+    select_largest,
+)
 from tests.callbacks.plain import Plain, callback, data, trainer, values
 from tests.callbacks.test_resume import SaveAt
 
@@ -30,7 +39,7 @@ def train(module, steps, masks, initial):
             parameter.data[~masks[name]] = initial[name][~masks[name]]
 
 
-def by_hand():
+def shrinking_by_hand():
     module = Plain()
     initial = values(module)
     masks = {name: torch.ones_like(value, dtype=torch.bool) for name, value in initial.items()}
@@ -57,23 +66,55 @@ def by_hand():
     return module, masks, sizes
 
 
+def growing_by_hand():
+    """Each round adds the largest changes among what is left, and keeps what it trained."""
+    module = Plain()
+    initial = values(module)
+    everything = {name: torch.ones_like(value, dtype=torch.bool) for name, value in initial.items()}
+    names, shapes = list(initial), [value.shape for value in initial.values()]
+    masks = {name: ~mask for name, mask in everything.items()}
+    sizes = [4, 3, 3]
+    for size in sizes:
+        start = values(module)
+        train(module, DENSE, everything, initial)
+        change = torch.cat([(values(module)[n] - start[n]).abs().flatten() for n in names])
+        taken = torch.cat([masks[n].flatten() for n in names])
+        change[taken] = -1
+        taken[change.argsort(descending=True, stable=True)[:size]] = True
+        parts = taken.split([shape.numel() for shape in shapes])
+        masks = {n: part.view(s) for n, part, s in zip(names, parts, shapes, strict=True)}
+        for name, parameter in module.named_parameters():
+            parameter.data.copy_(start[name])
+        train(module, SPARSE, masks, initial)
+    return module, masks, sizes
+
+
+BY_HAND = {
+    "growing": (Growing(ROUNDS), growing_by_hand, ROUNDS * (DENSE + SPARSE)),
+    "shrinking": (Shrinking(ROUNDS), shrinking_by_hand, ROUNDS * DENSE + SPARSE),
+}
+
+
 def fit(ckpt_path=None, extra=(), **settings):
     module = Plain()
     phases = Phase(max_steps=DENSE), Phase(max_steps=SPARSE)
-    sft = callback(K, *phases, **({"rounds": ROUNDS} | settings))
+    sft = callback(K, *phases, **({"rounds": Shrinking(ROUNDS)} | settings))
     run = trainer(sft, *extra)
     run.fit(module, data(), ckpt_path=ckpt_path)
     return module, sft.sft, run
 
 
-def test_rounds_equal_a_loop_written_by_hand():
+@pytest.mark.parametrize("case", BY_HAND)
+def test_rounds_equal_a_loop_written_by_hand(case):
     """Same final mask and weights, to the bit; everything else stays at its start."""
+    rounds, by_hand, num_steps = BY_HAND[case]
     expected, masks, sizes = by_hand()
-    module, sft, run = fit()
-    assert run.global_step == ROUNDS * DENSE + SPARSE
-    assert sft.num_params == K
-    assert sft.metadata.rounds == ROUNDS
-    assert sizes == shrinking(sum(p.numel() for p in module.parameters()), K, ROUNDS)
+    module, sft, run = fit(rounds=rounds)
+    assert run.global_step == num_steps
+    assert sft.num_params == sum(int(mask.sum()) for mask in masks.values()) == K
+    assert sft.metadata.rounds == str(rounds)
+    assert sum(phase["steps"] for phase in sft.metadata.phases.values()) == num_steps
+    assert sizes == rounds.num_selected(sum(p.numel() for p in module.parameters()), K)
     before = values(Plain())
     for name, value in values(module).items():
         assert torch.equal(value, expected.get_parameter(name)), name
@@ -108,16 +149,59 @@ def test_a_round_chooses_among_what_the_one_before_left():
 
 def test_rounds_without_a_sparse_phase():
     """The last dense phase of the two that prune ends the fit."""
-    _, sft, run = fit(rewinding=Prune(), rounds=2)
+    _, sft, run = fit(rewinding=Prune(), rounds=Shrinking(2))
     assert run.global_step == 2 * DENSE
     assert sft.num_params == K
 
 
-@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_validation_end"])
-def test_resumed_runs_end_the_same(tmp_path, hook):
-    module, expected, _ = fit(extra=[SaveAt(tmp_path, hook)])
+def test_later_rounds_start_from_what_earlier_ones_learned():
+    """Growing, heads too: the second round begins where the first ended, its first loss says so."""
+
+    class Watched(Plain):
+        def training_step(self, batch, batch_idx):
+            if self.trainer.global_step in (DENSE, DENSE + SPARSE, 2 * DENSE + SPARSE):
+                self.seen[self.trainer.global_step] = values(self)
+            return super().training_step(batch, batch_idx)
+
+    module = Watched()
+    module.seen = {}
+    before = values(module)
+    phases = Phase(max_steps=DENSE), Phase(max_steps=SPARSE)
+    scope = ScopeRules(whole=["layers.3"])
+    trainer(callback(K, *phases, rounds=Growing(2), scope=scope)).fit(module, data())
+    first, learned, second = module.seen.values()
+    for name, value in before.items():
+        assert torch.equal(first[name], value)
+        assert torch.equal(second[name], learned[name])
+    assert not torch.equal(learned["layers.3.weight"], before["layers.3.weight"])
+    assert (learned["layers.0.weight"] != before["layers.0.weight"]).sum() > 0
+
+
+def test_each_round_waits_anew_for_its_entries_to_settle():
+    """With a patience of three overlaps no round can end before its fourth validation."""
+    for rounds in (Growing(2), Shrinking(2)):
+        module = Plain()
+        sft = callback(
+            K,
+            Phase(max_epochs=40),
+            Phase(max_steps=5),
+            rounds=rounds,
+            until_settled=UntilSettled(overlap=0.5, patience=3),
+        )
+        run = trainer(sft)
+        run.fit(module, data(), data(seed=1))
+        per_round = sft.sft.metadata.phases["dense"]["steps"] / 2
+        assert 4 * len(data()) <= per_round < 40 * len(data())
+
+
+@pytest.mark.parametrize("rounds", [Growing(2), Shrinking(3)], ids=str)
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_validation_end", "on_train_batch_end"])
+def test_resumed_runs_end_the_same(tmp_path, hook, rounds):
+    ends = [6, 14, 20, 28] if rounds.sparse_between else [6, 12, 18, 26]
+    steps = ends if hook == "on_train_batch_end" else ()  # the loader does not resume within a pass
+    module, expected, _ = fit(extra=[SaveAt(tmp_path, hook, steps)], rounds=rounds)
     for path in tmp_path.glob("*.ckpt"):
-        resumed, sft, _ = fit(ckpt_path=path)
+        resumed, sft, _ = fit(ckpt_path=path, rounds=rounds)
         assert sft == expected, path.name
         for name, value in values(module).items():
             assert torch.equal(resumed.get_parameter(name), value), (path.name, name)
@@ -142,10 +226,35 @@ def test_selecting_within_a_set_equals_sorting_its_scores():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rounds": 0}, "`sparse.rounds` is expected to be 1 or more, but got 0"),
-        ({"rounds": 2, "selection": Random()}, "`Random`, which has no dense phase"),
+        ({"rounds": Growing(2), "selection": Random()}, "`Random`, which has no dense phase"),
+        (
+            {"rounds": Growing(2), "rewinding": Prune()},
+            r"`sparse.rounds` is expected to be `Shrinking` with `Prune`.* got Growing\(2\)",
+        ),
     ],
 )
 def test_rounds_that_cannot_be(settings, message):
     with pytest.raises(LtsftError, match=message):
         callback(K, **settings)
+    with pytest.raises(LtsftError, match=r"`sparse.rounds.num` is expected to be 1 or more.* 0"):
+        Growing(0)
+
+
+def test_the_log_speaks_of_entries_that_could_be_chosen(caplog):
+    """Growing: what an earlier round selected is not "left out", however much it changed again."""
+    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
+        fit(rounds=Growing(2))
+    said = re.findall(r"smallest \|Δ\| selected (\S+), largest left out (\S+)\.", caplog.text)
+    assert len(said) == 2
+    assert all(float(selected) >= float(left_out) for selected, left_out in said)
+
+
+def test_rewinding_to_a_step_in_each_round():
+    """Of both kinds; every phase that goes back to step 2 is 2 steps shorter."""
+    for rounds, num_steps in (
+        (Growing(2), 2 * DENSE + 2 * (SPARSE - 2)),
+        (Shrinking(2), DENSE + (DENSE - 2) + SPARSE - 2),
+    ):
+        _, sft, run = fit(rounds=rounds, rewinding=ToStep(2))
+        assert run.global_step == num_steps
+        assert sum(phase["steps"] for phase in sft.metadata.phases.values()) == num_steps

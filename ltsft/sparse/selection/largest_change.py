@@ -23,8 +23,11 @@ class LargestChange(Selection):
         kept, left_out = [], []
         for name, change in candidates.changes():
             selected = mask[name].to(change.device)
+            others = ~selected
+            if candidates.within is not None:
+                others &= candidates.within[name].to(change.device)
             kept += [change[selected].min().item()] if selected.any() else []
-            left_out += [change[~selected].max().item()] if not selected.all() else []
+            left_out += [change[others].max().item()] if others.any() else []
         least = f"{min(kept):.3e}" if kept else "none"
         greatest = f"{max(left_out):.3e}" if left_out else "none"
         return f"; smallest |Δ| selected {least}, largest left out {greatest}"
