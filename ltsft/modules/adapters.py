@@ -27,7 +27,8 @@ class Adapters:
             in training as well.
         stacking: How the task's adapter is put on the language's output a₁ = A(LN(u + x)) + u.
             ``code``: as the `adapters` library has always done it, a₂ = A(LN(a₁ + x)) + a₁.
-            ``paper``: as MAD-X is described, a₂ = A(a₁) + u.
+            ``paper``: as MAD-X is described, a₂ = A(a₁) + u. Without a language's adapter both are
+            A(LN(u + x)) + u.
         activation: Non-linearity of all adapters but the invertible one: ``relu``, ``gelu`` (exact)
             or ``gelu_new`` (its tanh approximation).
         invertible_activation: Non-linearity of the invertible adapter.
@@ -55,12 +56,6 @@ class Adapters:
             raise LtsftError(
                 f"`adapters.stacking` is expected to be one of {', '.join(get_args(Stacking))}, "
                 f"but got {self.stacking!r}."
-            )
-        if self.stacking == "paper" and self.language_reduction_factor is None:
-            raise LtsftError(
-                "`adapters.language_reduction_factor` is expected to be a number where `stacking` "
-                "is `paper`, whose task adapter reads the language slot's output, but got None; "
-                "use `code`."
             )
 
     @classmethod
@@ -92,8 +87,7 @@ class Adapters:
     ) -> dict[SlotName, AdapterSlot]:
         """The slots of an encoder, in stacking order, up to the one that is trained.
 
-        A language is trained without a slot for a task above it: in the paper's form one that is
-        empty would cut the language's adapters off.
+        A language is trained without a slot for a task above it, which would stay empty.
 
         Args:
             hidden_size: h of the encoder.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,6 +52,18 @@ class Bottleneck(nn.Module):
         for layer in (self.down, self.up):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
+
+    def is_filled(self) -> Tensor:
+        """Whether anything was put in: a new one, and one whose filling was reverted, is all zero.
+
+        Told by the tensors, and so by nothing that applying, reverting, loading a state, copying or
+        another process could leave behind. What training or a file puts in has entries other than
+        0; D counts as well as U, so that an adapter that starts at U = 0 can learn.
+
+        Returns:
+            A boolean, [], on the parameters' device.
+        """
+        return torch.stack([parameter.any() for parameter in self.parameters()]).any()
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Compute A(z).

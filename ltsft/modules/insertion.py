@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError
@@ -17,20 +18,26 @@ MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 _Norm = Callable[[Tensor], Tensor]
 
 
-def _stack_as_in_code(adapters: Sequence[nn.Module], u: Tensor, x: Tensor, norm: _Norm) -> Tensor:
-    """Each adapter reads the normalised sum, and what it is added to is the state before it."""
+def _stack_as_in_code(adapters: Sequence[Bottleneck], u: Tensor, x: Tensor, norm: _Norm) -> Tensor:
+    """Each adapter reads the normalised sum, and what it is added to is the state before it.
+
+    An empty one needs no skipping: it adds exactly 0.
+    """
     for adapter in adapters:
         u = adapter(norm(u + x)) + u
     return u
 
 
-def _stack_as_in_paper(adapters: Sequence[nn.Module], u: Tensor, x: Tensor, norm: _Norm) -> Tensor:
-    """The first adapter reads the normalised sum, the next one its output; each is added to u."""
-    read = norm(u + x)
-    a = u
+def _stack_as_in_paper(adapters: Sequence[Bottleneck], u: Tensor, x: Tensor, norm: _Norm) -> Tensor:
+    """The first adapter reads the normalised sum, the next one its output; each is added to u.
+
+    Empty ones are skipped: without a language the task's adapter is the first.
+    """
+    read, a = norm(u + x), u
     for adapter in adapters:
-        a = adapter(read) + u
-        read = a
+        # Chosen on the device: a Python `if` would make the GPU wait in every layer.
+        filled, output = adapter.is_filled(), adapter(read) + u
+        read, a = torch.where(filled, output, read), torch.where(filled, output, a)
     return a
 
 
@@ -42,8 +49,9 @@ class AdaptedOutput(nn.Module):
 
     With x the input of the feed-forward block, u its output, LN the layer's own pretrained (and
     frozen) normalisation and A an adapter, the layer's output is LN(a + x) where a = A(LN(u + x)) +
-    u (Pfeiffer et al., 2020). A second adapter is stacked on the first, see :class:`Adapters`. With
-    adapters that are zero, a = u, and the output is the pretrained layer's bit for bit.
+    u (Pfeiffer et al., 2020). A second adapter is stacked on the first, see :class:`Adapters`. A
+    slot that nothing fills is skipped, as if it were not there; with none filled, a = u, and the
+    output is the pretrained layer's bit for bit.
 
     Args:
         output: The pretrained module in its place, with `dense`, `dropout` and `LayerNorm`, which
@@ -76,7 +84,7 @@ class AdaptedOutput(nn.Module):
             Output of the layer, [B, T, h].
         """
         u = self.dropout(self.dense(hidden_states))
-        adapters = list(self.adapters.values())
+        adapters = [cast(Bottleneck, adapter) for adapter in self.adapters.values()]
         a = self._stack(adapters, u, input_tensor, self.LayerNorm)
         return cast(Tensor, self.LayerNorm(a + input_tensor))
 

@@ -89,6 +89,7 @@ def test_a_language_is_trained_without_a_slot_above_it():
         Adapters(5, 2.5, invertible=False, leave_out=[0, 2], stacking="paper", activation="gelu"),
         Adapters(1, 0.5, leave_out=[], invertible_activation="gelu_new"),
         Adapters(None, 3),
+        Adapters(None, 3, stacking="paper"),
     ],
 )
 def test_options_can_be_told_from_a_slot(options):
@@ -129,7 +130,6 @@ def test_descriptions_with_wrong_types_are_refused():
         ({"activation": "swish"}, "`adapters.activation` .* but got 'swish'"),
         ({"invertible_activation": "tanh"}, "`adapters.invertible_activation` .* 'tanh'"),
         ({"stacking": "both"}, "`adapters.stacking` .* code, paper, but got 'both'"),
-        ({"stacking": "paper", "language_reduction_factor": None}, "`stacking` is `paper`"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -18,6 +18,7 @@ from ltsft.errors import LtsftError
 from ltsft.modules import untie_output_embeddings
 from ltsft.modules.adapters import Adapters
 from ltsft.modules.insertion import insert_adapters, neighbours, slot_modules
+from ltsft.sparse import Metadata, SparseFineTuning
 from tests.tiny import CONFIGS
 
 SIZES = {
@@ -31,6 +32,7 @@ SIZES = {
 }
 KINDS = {"bert": BertConfig, "roberta": RobertaConfig, "xlmr": XLMRobertaConfig}
 CLASSES = [AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification]
+LAYER = "encoder.layer.0.output"
 ALL = Adapters(language_reduction_factor=2, task_reduction_factor=4)
 
 
@@ -131,57 +133,152 @@ def reference(model, plain, stacking, slots):
     return h
 
 
-@pytest.mark.parametrize(
-    ("stacking", "slots"),
-    [
-        ("code", ["language"]),
-        ("code", ["task"]),
-        ("code", ["language", "task"]),
-        ("paper", ["language"]),
-        ("paper", ["language", "task"]),
-    ],
-)
-def test_the_formulas(config, stacking, slots):
-    """One adapter, the other, or both; layer 2 of 0 … 2 is left out. Float64, 1e-12."""
+def encoded(model):
+    """The encoder's output on the input that :func:`reference` reads."""
+    return model(input_ids=inputs()["input_ids"][:1])[0]
+
+
+def check_formulas(model, plain, stacking, slots):
+    with torch.no_grad():
+        expected = reference(model, plain, stacking, slots)
+        torch.testing.assert_close(encoded(model), expected, rtol=0, atol=1e-12)
+        if slots:
+            assert (expected - encoded(plain)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("stacking", ["code", "paper"])
+@pytest.mark.parametrize("slots", [["language"], ["task"], ["language", "task"]])
+@pytest.mark.parametrize("others", ["empty", "none"])
+def test_the_formulas(config, stacking, slots, others):
+    """One adapter, the other, or both, the other's slot being empty or not there at all.
+
+    Layer 2 of 0 … 2 is left out. Float64, 1e-12.
+    """
     plain = build(AutoModel, config, torch.float64)
     model = copy.deepcopy(plain)
-    factor = 2 if "language" in slots else None
-    insert_adapters(model, Adapters(factor, 4, stacking=stacking), slots[-1])
+    factor = 2 if "language" in slots or others == "empty" else None
+    top = "task" if others == "empty" else slots[-1]
+    insert_adapters(model, Adapters(factor, 4, stacking=stacking), top)
     for slot in slots:
         fill(model, slot)
-    with torch.no_grad():
-        got = model(input_ids=inputs()["input_ids"][:1]).last_hidden_state
-        expected = reference(model, plain, stacking, slots)
-        assert (expected - plain(input_ids=inputs()["input_ids"][:1])[0]).abs().max() > 0.1
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+    check_formulas(model, plain, stacking, slots)
 
 
 def test_the_stackings_differ_and_an_empty_task_slot_keeps_the_language(config):
-    """a₂ = a₁ in the code's form; in the paper's an empty task slot would cut it off."""
+    """To the bit the language's adapters alone, in either form."""
     plain = build(AutoModel, config)
     model = copy.deepcopy(plain)
     insert_adapters(model, ALL, "language")
     fill(model, "language")
     language = output(model)
-    for stacking, same in (("code", language), ("paper", None)):
+    filled = []
+    for stacking in ("code", "paper"):
         both = copy.deepcopy(plain)
         insert_adapters(both, Adapters(2, 4, stacking=stacking))
         fill(both, "language")
-        assert (same is not None) == torch.equal(output(both), language)
+        assert torch.equal(output(both), language)
         fill(both, "task")
-        if stacking == "code":
-            in_code = output(both)
-    assert not torch.equal(in_code, output(both))
+        filled.append(output(both))
+    assert not torch.equal(*filled)
 
 
-def test_an_empty_language_slot_is_as_good_as_none(config):
-    """A task's adapter tested without a language: the code's form of one adapter alone."""
+@pytest.mark.parametrize("stacking", ["code", "paper"])
+def test_an_empty_language_slot_is_as_good_as_none(config, stacking):
+    """A task's adapter tested without a language: one adapter alone, to the bit."""
     alone, over_empty = build(AutoModel, config), build(AutoModel, config)
-    insert_adapters(alone, Adapters(None, 4))
-    insert_adapters(over_empty, Adapters(2, 4))
+    insert_adapters(alone, Adapters(None, 4, stacking=stacking))
+    insert_adapters(over_empty, Adapters(2, 4, stacking=stacking))
     fill(alone, "task")
     fill(over_empty, "task")
     assert torch.equal(output(alone), output(over_empty))
+
+
+def as_fine_tuning(model, slot):
+    """What a slot holds, as a file would have it."""
+    return SparseFineTuning(
+        {},
+        {
+            f"bert.{path}.{name}": parameter.detach().clone()
+            for path, module in slot_modules(model, slot).items()
+            for name, parameter in module.named_parameters()
+        },
+        Metadata(slots={slot: model.adapter_slots[slot]}),
+    )
+
+
+@pytest.mark.parametrize("stacking", ["code", "paper"])
+def test_slots_are_filled_and_emptied_by_all_that_puts_weights_in(stacking):
+    """Apply, revert, swap, deep copies and states, in any order: always the formulas. 1e-12."""
+    plain = build(AutoModel, BertConfig(**SIZES), torch.float64)
+    model = copy.deepcopy(plain)
+    insert_adapters(model, Adapters(2, 4, stacking=stacking))
+    empty = copy.deepcopy(model)
+    languages = []
+    for seed in (3, 4):
+        source = copy.deepcopy(empty)
+        fill(source, "language", seed=seed)
+        languages.append(as_fine_tuning(source, "language"))
+    source = copy.deepcopy(empty)
+    fill(source, "task", seed=5)
+    task = as_fine_tuning(source, "task")
+
+    def check(slots, checked=model):
+        check_formulas(checked, plain, stacking, slots)
+
+    check([])
+    with languages[0].apply(model):
+        check(["language"])
+        with task.apply(model):
+            check(["language", "task"])
+        check(["language"])
+    check([])
+    applied = task.apply(model)
+    check(["task"])
+    for language in (*languages, languages[0]):
+        with language.apply(model):
+            check(["language", "task"])
+            both, copied = copy.deepcopy(model.state_dict()), copy.deepcopy(model)
+        check(["task"])
+    check(["language", "task"], copied)
+    check(["task"], copy.deepcopy(model))
+    loaded = copy.deepcopy(empty)
+    for state, slots in ((both, ["language", "task"]), (model.state_dict(), ["task"])):
+        loaded.load_state_dict(state)
+        check(slots, loaded)
+    applied.revert()
+    check([])
+    loaded.load_state_dict(model.state_dict())
+    check([], loaded)
+
+
+@pytest.mark.parametrize("stacking", ["code", "paper"])
+@pytest.mark.parametrize("slots", [["task"], ["language", "task"]])
+def test_gradients_of_the_task_with_and_without_a_language(stacking, slots):
+    """Those of the formulas, by autograd through the reference. Float64, 1e-10."""
+    plain = build(AutoModel, BertConfig(**SIZES), torch.float64)
+    model = copy.deepcopy(plain)
+    insert_adapters(model, Adapters(2, 4, stacking=stacking))
+    for slot in slots:
+        fill(model, slot)
+    weights = [p for module in slot_modules(model, "task").values() for p in module.parameters()]
+    got = torch.autograd.grad(encoded(model).pow(3).sum(), weights)
+    expected = torch.autograd.grad(reference(model, plain, stacking, slots).pow(3).sum(), weights)
+    assert all(gradient.abs().max() > 1e-3 for gradient in expected)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_an_adapter_that_starts_with_a_zero_up_projection_learns(config):
+    """It is filled, though it adds nothing yet."""
+    model = build(AutoModel, config)
+    insert_adapters(model, Adapters(2, 4, stacking="paper"))
+    fill(model, "task")
+    adapter = slot_modules(model, "task")[f"{LAYER}.adapters.task"]
+    torch.nn.init.zeros_(adapter.up.weight)
+    torch.nn.init.zeros_(adapter.up.bias)
+    output_of_model = model(**inputs())[0]
+    (gradient,) = torch.autograd.grad(output_of_model.pow(3).sum(), [adapter.up.weight])
+    assert gradient.abs().max() > 1e-4
 
 
 def test_the_masked_lm_undoes_the_embeddings_before_the_output_matrix(config):

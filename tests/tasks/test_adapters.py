@@ -129,11 +129,13 @@ def test_an_adapter_is_trained_further_where_base_sfts_bring_one(bert):
     assert fit(again, language_batches()) == first
 
 
-def test_every_parameter_that_trains_gets_a_gradient(base):
+@pytest.mark.parametrize("stacking", ["code", "paper"])
+def test_every_parameter_that_trains_gets_a_gradient(base, stacking):
     """So that DDP, which waits for all of them, does not raise."""
+    options = Adapters(2, 4, stacking=stacking)
     for task, batch in (
-        (language_model(base), next(language_batches())),
-        (tagger(base), next(tagging_batches())),
+        (language_model(base, adapters=options), next(language_batches())),
+        (tagger(base, adapters=options), next(tagging_batches())),
     ):
         task._adapter.fill()
         task.training_loss(batch).backward()
