@@ -51,10 +51,18 @@ class AdapterSlot:
         return in_layers + (0 if q is None else 2 * h * q + 2 * q + h)
 
     def nominal_num_params(self) -> int:
-        """K of the sparse fine-tuning that stands beside it: L · 2hm, with invertible adapter + h².
+        """K of the sparse fine-tuning beside it: L · 2hm, with invertible adapter + h².
 
-        Ansell et al. (2022), §4.3: 12 · 2 · 768² / r; 7,667,712 for a language at r = 2. It differs
-        from :meth:`num_params` in what :meth:`explain` says.
+        Ansell et al. (2022), §4.3: 12 · 2 · 768² / r; 7,667,712 for a language at r = 2. Here r is
+        the adapter's own reduction factor h / m. That is the one it was asked for only where m =
+        h / r is a whole number; otherwise m was rounded down (to 1 at the least), and a
+        `Budget` of the r asked for has another K. From :meth:`num_params` it differs in what
+        :meth:`explain` says.
+
+        Example:
+            >>> slot = AdapterSlot(768, 12, list(range(11)), width=153, activation="relu")  # r = 5
+            >>> slot.nominal_num_params(), 12 * 2 * 768**2 / 5, 12 * 2 * 768**2 / (768 / 153)
+            (2820096, 2831155.2, 2820096.0)
         """
         h, m = self.hidden_size, self.width
         return self.num_layers * 2 * h * m + (0 if self.invertible_width is None else h * h)
@@ -67,7 +75,7 @@ class AdapterSlot:
             >>> slot.explain()
             '6,796,800 parameters in 11 of 12 layers and the invertible adapter; the nominal K is \
 7,667,712, which counts 12 layers without biases, and h² for the invertible adapter, twice what \
-its matrices have'
+its matrices have; it is that of reduction factor 2 = 768 / 384'
         """
         what = f"{len(self.layers)} of {self.num_layers} layers"
         counted = f"{self.num_layers} layers without biases"
@@ -76,7 +84,8 @@ its matrices have'
             counted += ", and h² for the invertible adapter, twice what its matrices have"
         return (
             f"{self.num_params():,} parameters in {what}; the nominal K is "
-            f"{self.nominal_num_params():,}, which counts {counted}"
+            f"{self.nominal_num_params():,}, which counts {counted}; it is that of reduction "
+            f"factor {self.hidden_size / self.width:.6g} = {self.hidden_size} / {self.width}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -95,7 +104,7 @@ its matrices have'
             slot = cls(**{**values, "over": None if over is None else cls.from_json(over)})
             slot.explain()  # numbers where numbers belong, or a TypeError
             return slot
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, ZeroDivisionError) as error:
             raise LtsftError(
                 f"the description of an adapter slot is expected, but got {values!r:.80}."
             ) from error

@@ -1,6 +1,7 @@
 """Options, sizes and counts of adapters."""
 
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from ltsft.errors import LtsftError
 from ltsft.modules.adapter_slot import AdapterSlot
 from ltsft.modules.adapters import Adapters
 from ltsft.modules.insertion import insert_adapters, slot_modules
+from ltsft.sparse import Budget
 
 TABLE = [
     # r, m, 11 layers, 12 layers, 11 layers + invertible, 12 layers + invertible
@@ -58,6 +60,34 @@ def test_nominal_numbers_are_the_papers():
     assert slots["language"].nominal_num_params() == 7_667_712
     assert "6,796,800 parameters in 11 of 12 layers" in slots["language"].explain()
     assert "7,667,712, which counts 12 layers" in slots["language"].explain()
+
+
+@pytest.mark.parametrize(
+    ("factor", "own", "same"),
+    [
+        (16, "16 = 768 / 48", True),
+        (0.5, "0.5 = 768 / 1536", True),
+        (5, "5.01961 = 768 / 153", False),
+        (7, "7.04587 = 768 / 109", False),
+        (1000, "768 = 768 / 1", False),
+    ],
+)
+def test_nominal_numbers_are_budgets_of_the_factor_that_is_said(factor, own, same):
+    """The factor is read out of the text; it is the one asked for where that divides h."""
+    model = torch.nn.Module()
+    model.config = SimpleNamespace(num_hidden_layers=12, hidden_size=768)
+    for slot in Adapters(factor, factor).slots(768, 12).values():
+        assert slot.explain().endswith(f"; it is that of reduction factor {own}")
+        width = int(own.rpartition(" ")[2])
+
+        def budget(reduction_factor, slot=slot):
+            invertible = slot.invertible_width is not None
+            return Budget(reduction_factor=reduction_factor, invertible=invertible).resolve(
+                model, num_maskable=10**9
+            )
+
+        assert slot.nominal_num_params() == budget(768 / width)
+        assert (slot.nominal_num_params() == budget(factor)) == same
 
 
 def test_mad_x_as_its_paper_counts_it():
@@ -116,8 +146,9 @@ def test_a_strange_description_is_refused(values):
         AdapterSlot.from_json(values)
 
 
-def test_descriptions_with_wrong_types_are_refused():
-    values = Adapters().slots(8, 2)["task"].to_json() | {"layers": 3}
+@pytest.mark.parametrize("wrong", [{"layers": 3}, {"width": "3"}, {"width": 0}])
+def test_descriptions_with_wrong_numbers_are_refused(wrong):
+    values = Adapters().slots(8, 2)["task"].to_json() | wrong
     with pytest.raises(LtsftError, match="description of an adapter slot"):
         AdapterSlot.from_json(values)
 
