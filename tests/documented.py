@@ -28,3 +28,12 @@ def compose(command: str, trained: Trained) -> SftCLI:
 def callbacks(cli: SftCLI) -> list[str]:
     """Names of the trainer's callbacks."""
     return [type(callback).__name__ for callback in cli.trainer.callbacks]
+
+
+def link_runs(trained: Trained) -> None:
+    """Make the folders ``configs`` and ``runs`` that documents name, with small stand-ins."""
+    Path("configs").symlink_to(ROOT / "configs")
+    Path("runs").mkdir()
+    for name, stand_in in {"en": "aa", "hsb": "bb", "mt": "aa", "myv": "bb"}.items():
+        Path("runs", name).symlink_to(trained.languages[stand_in])
+    Path("runs/pos-en").symlink_to(trained.task)

@@ -10,7 +10,7 @@ from transformers import AutoModelForTokenClassification
 
 from ltsft.sparse import SparseFineTuning
 from tests.callbacks.plain import Plain, data
-from tests.documented import ROOT, callbacks, compose
+from tests.documented import ROOT, callbacks, compose, link_runs
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -26,12 +26,7 @@ def python_with(text: str) -> str:
 @pytest.fixture
 def runs(trained):
     """The folders that the README names, with what was trained on a tiny model in them."""
-    Path("configs").symlink_to(ROOT / "configs")
-    Path("runs").mkdir()
-    languages = {"en": "aa", "hsb": "bb", "mt": "aa", "myv": "bb"}
-    for name, stand_in in languages.items():
-        Path("runs", name).symlink_to(trained.languages[stand_in])
-    Path("runs/pos-en").symlink_to(trained.task)
+    link_runs(trained)
     return trained
 
 
