@@ -339,7 +339,7 @@ class TestUntilSettled:
         assert run.global_step == 50 + 5
         assert sft.sft.entries["layers.0.weight"].indices.tolist() == [1, 5, 7, 9]
         assert [p["steps"] for p in sft.sft.metadata.phases.values()] == [50, 5]
-        said = [line for line in caplog.text.splitlines() if "those of the validation" in line]
+        said = [line for line in caplog.text.splitlines() if "those of the best weights" in line]
         assert ["75.00%" in line for line in said] == [True, False, True, True]
         assert "dense 20/500 75.00% of the entries" in said[0]
         rows = (tmp_path / "metrics.csv").read_text().splitlines()
@@ -355,6 +355,25 @@ class TestUntilSettled:
         run = trainer(sft)
         run.fit(module, data(), data(seed=2))
         assert run.global_step == 30 + 5
+
+    def test_only_sets_of_weights_that_would_be_selected_from_count(self):
+        """From the third validation on the metric rises: the set of the second is what counts.
+
+        The sets seen later agree with each other, but not with the one that is chosen in the end.
+        """
+
+        class Overfits(Plain):
+            def validation_step(self, batch, batch_idx):
+                epoch = self.trainer.current_epoch
+                self.log("val_loss", float(10 - epoch if epoch < 2 else 20 + epoch))
+
+        sets = [{0, 1, 2, 3}, {0, 1, 2, 4}, {0, 1, 2, 4}]  # at two best weights, and in the end
+        settings = self.settings(dense=Phase(max_epochs=6))
+        sft = callback(4, selection=Scripted(*sets), monitor="val_loss", mode="min", **settings)
+        run = trainer(sft)
+        run.fit(Overfits(), data(), data(seed=2))
+        assert run.global_step == 6 * 10 + 5
+        assert sft.sft.entries["layers.0.weight"].indices.tolist() == [0, 1, 2, 4]
 
     def test_a_run_that_was_stopped_goes_on_counting(self, tmp_path):
         sets = [{0, 1, 2, 3}] * 4
@@ -385,14 +404,26 @@ class TestUntilSettled:
 
     def test_without_validations_it_is_refused(self):
         sft = callback(4, **self.settings())
-        with pytest.raises(LtsftError, match="expected beside validations, .* but there are none"):
-            trainer(sft).fit(Plain(), data())
+        for nothing in (None, []):
+            with pytest.raises(LtsftError, match="expected beside validations, .* there are none"):
+                trainer(sft).fit(Plain(), data(), nothing)
 
 
 def test_scoring_alone_places_nothing():
     """`validate` with the callback in place is no dense phase."""
     module = Plain()
     trainer(callback(10, selection=DiffPruning())).validate(module, data(seed=2), verbose=False)
+
+
+@pytest.mark.parametrize("selection", [DiffPruning(l0=L0), FisherInformation()], ids=str)
+def test_weights_of_the_selection_go_under_those_of_a_language(selection, tmp_path):
+    """The other order would gate, or lose, the language's part; it is refused before training."""
+    languages = LanguageSfts({})
+    sft = callback(10, selection=selection)
+    with pytest.raises(LtsftError, match="`SparseMaskCallback` before `LanguageSfts`"):
+        trainer(languages, sft).fit(Plain(), data())
+    trainer(callback(10), languages).fit(Plain(), data())
+    trainer(languages, callback(10)).fit(Plain(), data())  # places nothing: any order
 
 
 def test_heads_have_no_gates():

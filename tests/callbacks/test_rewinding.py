@@ -6,10 +6,13 @@ import torch
 from ltsft.callbacks import Phase
 from ltsft.errors import LtsftError
 from ltsft.sparse import (
+    DiffPruning,
+    FisherInformation,
     LearningRate,
     Prune,
     Random,
     ScopeRules,
+    Shrinking,
     Sign,
     ToStep,
 )
@@ -104,7 +107,7 @@ def test_heads_go_with_the_selected_entries():
         assert torch.equal(module.started["layers.3.weight"], before["layers.3.weight"]) != kept
 
 
-@pytest.mark.parametrize("rewinding", [ToStep(5), LearningRate(), Prune()], ids=type)
+@pytest.mark.parametrize("rewinding", [ToStep(5), LearningRate(), Sign(), Prune()], ids=str)
 def test_resumed_runs_end_the_same(tmp_path, rewinding):
     module, expected, _ = fit(rewinding, extra=[SaveAt(tmp_path, "on_train_epoch_end")])
     paths = list(tmp_path.glob("*.ckpt"))
@@ -114,6 +117,110 @@ def test_resumed_runs_end_the_same(tmp_path, rewinding):
         assert sft == expected, path.name
         for name, value in values(module).items():
             assert torch.equal(resumed.get_parameter(name), value), (path.name, name)
+
+
+@pytest.mark.parametrize(
+    ("rewinding", "kept"), [(LearningRate(), "dense"), (ToStep(5), "step"), (Sign(), "start")]
+)
+def test_buffers_go_with_the_heads(rewinding, kept):
+    """BatchNorm's statistics start the sparse phase as they were when the weights were theirs."""
+
+    class Watched(Plain):
+        def training_step(self, batch, batch_idx):
+            now = self.layers[1].running_mean.clone()
+            self.means.append(now)
+            return super().training_step(batch, batch_idx)
+
+    module = Watched(batch_norm=True)
+    module.means = []
+    sft = callback(K, Phase(max_steps=DENSE), Phase(max_steps=SPARSE), rewinding=rewinding)
+    trainer(sft).fit(module, data())
+    # Seen before each batch: after 12 steps the sparse phase's first batch sees its start, which
+    # for the end of the dense phase is one update more than its last batch saw.
+    start = module.means[DENSE]
+    if kept == "dense":
+        assert not torch.equal(start, module.means[DENSE - 1])
+        assert start.abs().sum() > 0
+    else:
+        assert torch.equal(start, {"step": module.means[5], "start": module.means[0]}[kept])
+
+
+def test_what_pruning_leaves_has_the_statistics_of_the_dense_phase():
+    module, dense = Plain(batch_norm=True), Plain(batch_norm=True)
+    sft = callback(K, Phase(max_steps=DENSE), Phase(max_steps=3), rewinding=Prune())
+    trainer(sft).fit(module, data())
+    trainer(callback(50, Phase(max_steps=DENSE), rewinding=Prune())).fit(dense, data())
+    assert module.layers[1].running_mean.abs().sum() > 0
+    assert torch.equal(module.layers[1].running_mean, dense.layers[1].running_mean)
+    assert "layers.1.running_mean" in sft.sft.whole
+
+
+def test_a_dense_phase_does_not_end_before_the_step_to_go_back_to():
+    """Patience ran out long before; the sparse phase starts from that step all the same."""
+
+    class Worse(Plain):
+        def validation_step(self, batch, batch_idx):
+            self.log("val_loss", float(self.trainer.global_step))
+
+    sft = callback(
+        K,
+        Phase(max_steps=90, patience=1),
+        Phase(max_steps=60),
+        rewinding=ToStep(50),
+        monitor="val_loss",
+        mode="min",
+    )
+    run = trainer(sft, num_sanity_val_steps=0)
+    run.fit(Worse(), data(), data(seed=2))
+    steps = [phase["steps"] for phase in sft.sft.metadata.phases.values()]
+    assert steps == [50, 10]
+    assert run.global_step == 60
+
+
+@pytest.mark.parametrize("selection", [DiffPruning(l0=0.01), FisherInformation(at_start=False)])
+def test_a_pruned_fit_resumed_after_its_end_stays_as_it_is(tmp_path, selection):
+    """What the selection saw in the dense phase is forgotten by then; the choice is not."""
+    settings = {"rewinding": Prune(), "selection": selection}
+    expected = callback(K, Phase(max_steps=DENSE), **settings)
+    run = trainer(expected)
+    run.fit(Plain(), data())
+    run.save_checkpoint(tmp_path / "end.ckpt")
+    again = callback(K, Phase(max_steps=DENSE), **settings)
+    trainer(again).fit(Plain(seed=3), data(), ckpt_path=tmp_path / "end.ckpt")
+    assert again.sft == expected.sft
+
+
+OTHERS = {
+    "selection": ({"selection": FisherInformation(at_start=False)}, "it was LargestChange there"),
+    "rewinding": ({"rewinding": ToStep(3)}, r"it was ToStart there and is ToStep\(3\) here"),
+    "rounds": ({"rounds": Shrinking(2)}, r"it was Growing\(1\) there and is Shrinking\(2\) here"),
+    "scope": (
+        {"scope": ScopeRules(whole=["layers.3"])},
+        "it was 4 maskable and 0 whole there and is 2 maskable and 2 whole here",
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_fit_goes_on_with_the_settings_it_had(other, tmp_path):
+    """One line that names the option, instead of a run that is neither the one nor the other."""
+    trainer(callback(K), SaveAt(tmp_path, "on_train_epoch_end", [10])).fit(Plain(), data())
+    settings, message = OTHERS[other]
+    with pytest.raises(LtsftError, match=f"the same `sparse.{other}`, but {message}"):
+        trainer(callback(K, **settings)).fit(Plain(), data(), ckpt_path=tmp_path / "10.ckpt")
+
+
+def test_a_schedule_by_a_metric_has_no_step_to_go_back_to():
+    class Plateau(Plain):
+        def configure_optimizers(self):
+            optimizer = torch.optim.AdamW(self.parameters(), lr=0.05)
+            scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+            how = {"scheduler": scheduler, "monitor": "val_loss", "interval": "step"}
+            return {"optimizer": optimizer, "lr_scheduler": {**how, "strict": False}}
+
+    sft = callback(K, rewinding=ToStep(5))
+    with pytest.raises(LtsftError, match="another than `ToStep` with a schedule .* by a metric"):
+        trainer(sft).fit(Plateau(), data(), data(seed=2))
 
 
 def test_steps_out_of_range():
