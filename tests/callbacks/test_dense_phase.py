@@ -1,11 +1,13 @@
 """Selections that follow the dense phase, and a dense phase that ends by itself."""
 
+from itertools import pairwise
 from zlib import crc32
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 from torch.func import functional_call
 
@@ -410,9 +412,100 @@ class TestUntilSettled:
 
 
 def test_scoring_alone_places_nothing():
-    """`validate` with the callback in place is no dense phase."""
-    module = Plain()
-    trainer(callback(10, selection=DiffPruning())).validate(module, data(seed=2), verbose=False)
+    """`validate` is no dense phase: before a fit, and after one that was stopped in its dense."""
+    placed = []
+
+    class Noting(DiffPruning):
+        def place(self, candidates, training):
+            placed.append(training)
+            super().place(candidates, training)
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = trainer.global_step == 5
+
+    module, sft = Plain(), callback(10, selection=Noting())
+    for fitted in (False, True):
+        if fitted:
+            with pytest.warns(match="Training stopped in the phase dense"):
+                trainer(sft, Stop()).fit(module, data(), data(seed=2))
+            assert placed
+        placed.clear()
+        before = values(module)
+        trainer(sft).validate(module, data(seed=2), verbose=False)
+        assert placed == []
+        assert all(torch.equal(p, before[n]) for n, p in module.named_parameters())
+
+
+class SeesScale(Callback):
+    """Notes the scaler's scale after each batch; it falls where a step was skipped."""
+
+    def __init__(self, sft):
+        self.sft, self.dense = sft, []
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step <= self.sft.dense.max_steps:
+            self.dense.append(trainer.precision_plugin.scaler.get_scale())
+
+    def taken(self, start):
+        return [now >= before for before, now in pairwise([start, *self.dense])]
+
+
+def overflowing(start=2.0**24):
+    """A scale at which the first steps' float16 gradients are infinite."""
+    return MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=start))
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_fisher_information_leaves_out_the_steps_that_a_scaler_skips(at_start):
+    """The sums are those of the unscaled gradients of the steps that moved the weights."""
+    seen = []
+
+    class Noting(FisherInformation):
+        def observe(self, candidates):
+            seen.append({n: p.grad.clone() for n, p in candidates.parameters()})
+            super().observe(candidates)
+
+        def select(self, candidates, num_params):
+            self.scores = dict(self.most(candidates))
+            return super().select(candidates, num_params)
+
+    selection = Noting(at_start=at_start)
+    sft = callback(10, selection=selection, dense=Phase(max_steps=20))
+    scale = SeesScale(sft)
+    trainer(sft, scale, plugins=overflowing()).fit(Plain(), data())
+    taken = scale.taken(2.0**24)
+    assert 0 < sum(taken) < len(taken) == len(seen) == 20
+    finite = [step for step, was in zip(seen, taken, strict=True) if was]
+    for name, score in selection.scores.items():
+        expected = sum(step[name].square() for step in finite) / len(finite)
+        torch.testing.assert_close(score, expected)
+    assert sft.sft.num_params == 10
+
+
+@pytest.mark.parametrize("structured", [False, True])
+@pytest.mark.parametrize("alpha_clip_norm", [1.0, None])
+def test_gates_stay_where_a_scaler_skips_a_step(structured, alpha_clip_norm):
+    """And move, finite, where it takes one."""
+    selection = DiffPruning(l0=L0, structured=structured, alpha_clip_norm=alpha_clip_norm)
+    sft = callback(10, selection=selection, dense=Phase(max_steps=20))
+    alphas = []
+
+    class Alphas(Callback):
+        def on_train_batch_end(self, *_):
+            if state := selection.state_dict():
+                both = [alpha for tensor in state["alphas"].values() for alpha in tensor]
+                alphas.append(torch.cat([alpha.flatten() for alpha in both]).clone())
+
+    scale = SeesScale(sft)
+    trainer(sft, scale, Alphas(), plugins=overflowing()).fit(Plain(), data())
+    taken = scale.taken(2.0**24)
+    assert 0 < sum(taken) < len(taken) == len(alphas) == 20
+    before = [torch.full_like(alphas[0], selection.alpha_start), *alphas]
+    moved = [not torch.equal(*pair) for pair in pairwise(before)]
+    assert moved == taken
+    assert all(bool(torch.isfinite(alpha).all()) for alpha in alphas)
+    assert sft.sft.num_params == 10
 
 
 @pytest.mark.parametrize("selection", [DiffPruning(l0=L0), FisherInformation()], ids=str)

@@ -26,10 +26,10 @@ class FisherInformation(Selection):
         sensitivity: Whether the entries with the ``most`` or the ``least`` information may move.
             Entries without any gradient, such as embeddings of words that never occur, are the
             least sensitive ones.
-        at_start: Put all weights, heads too, back to their start before each batch, as the paper's
-            gradients are all taken there. The dense phase is then no training but N examples long:
-            the paper's 1,024 are ``dense.max_steps`` · batch size. ``False``: gather the gradients
-            along a dense training.
+        at_start: Put all weights, heads too, back to their start before each batch: there the
+            paper takes all its gradients, though without dropout, as said above. The dense phase is
+            then no training but N examples long: the paper's 1,024 are ``dense.max_steps`` · batch
+            size. ``False``: gather the gradients along a dense training.
     """
 
     needs_dense_phase = True
@@ -53,6 +53,7 @@ class FisherInformation(Selection):
     def reset(self) -> None:  # noqa: D102
         self._sums: dict[str, Tensor] = {}
         self._num_steps = 0
+        self._num_skipped = 0
 
     @torch.no_grad()
     def place(self, candidates: Candidates, training: bool) -> None:
@@ -64,7 +65,12 @@ class FisherInformation(Selection):
 
     @torch.no_grad()
     def observe(self, candidates: Candidates) -> None:
-        """Add up the squared gradients of a step."""
+        """Add up the squared gradients of a step, unless one of anything trained is not finite."""
+        parameters = dict(candidates.module.named_parameters())
+        gradients = (parameters[name].grad for name in candidates.scope.trained)
+        if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
+            self._num_skipped += 1
+            return
         dtype = candidates.dtype
         for name, parameter in candidates.parameters():
             if name not in self._sums:
@@ -75,6 +81,14 @@ class FisherInformation(Selection):
         self._num_steps += 1
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
+        if self._num_skipped and not self._num_steps:
+            raise LtsftError(
+                "`FisherInformation` is expected to have seen finite gradients, but all "
+                f"{self._num_skipped} steps had NaN or infinite ones; training has probably "
+                "diverged: lower the learning rate or clip gradients "
+                "(`trainer.gradient_clip_val: 1.0`); with `trainer.precision: 16-mixed`, whose "
+                "first steps overflow, also lengthen the phase (`sparse.dense`)."
+            )
         if not self._num_steps:
             raise LtsftError(
                 "`FisherInformation` is expected to have seen gradients, but no step was taken; "
@@ -82,6 +96,13 @@ class FisherInformation(Selection):
             )
         scores = self.most if self.sensitivity == "most" else self.least
         return select_largest(lambda: scores(candidates), num_params, candidates.within)
+
+    def describe(self, candidates: Candidates, mask: Mask) -> str:
+        """How many steps had no finite gradients, if any."""
+        if not self._num_skipped:
+            return ""
+        total = self._num_steps + self._num_skipped
+        return f"; without {self._num_skipped} of {total} steps, whose gradients were not finite"
 
     def most(self, candidates: Candidates) -> Iterator[tuple[str, Tensor]]:
         """Name and information of each maskable parameter."""
@@ -92,7 +113,12 @@ class FisherInformation(Selection):
         return ((name, ascending(score)) for name, score in self.most(candidates))
 
     def state_dict(self) -> dict[str, Any]:  # noqa: D102
-        return {"sums": self._sums, "num_steps": self._num_steps}
+        return {
+            "sums": self._sums,
+            "num_steps": self._num_steps,
+            "num_skipped": self._num_skipped,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
         self._sums, self._num_steps = dict(state["sums"]), state["num_steps"]
+        self._num_skipped = state["num_skipped"]

@@ -120,14 +120,41 @@ def test_parameters_without_a_gradient_have_no_information():
     assert chosen(selection.select(given, 21)) == list(range(36, 57))
 
 
-@pytest.mark.parametrize("sensitivity", ["most", "least"])
-@pytest.mark.parametrize("bad", [torch.nan, -torch.nan, torch.inf])
-def test_gradients_that_are_no_numbers_are_refused_by_name(sensitivity, bad):
+BAD = [torch.nan, -torch.nan, torch.inf]
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("where", ["maskable", "whole"])
+def test_a_step_that_is_not_finite_is_as_if_it_had_not_been(bad, where):
+    """Anywhere, also where a checkpoint is between; what is left is the mean over finite steps."""
+    module = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Linear(1, 1, bias=False))
+    given = candidates(module, rules=ScopeRules(whole=["1"]))
+    body, head = module[0].weight, module[1].weight
+    selection = FisherInformation()
+    steps = [((1.0, 2.0), 1.0), ((5.0, bad), 1.0) if where == "maskable" else ((5.0, 5.0), bad)]
+    for of_body, of_head in [*steps, ((3.0, 0.0), 1.0)]:
+        body.grad, head.grad = torch.tensor([of_body]), torch.tensor([[of_head]])
+        selection.observe(given)
+        resumed = FisherInformation()
+        resumed.load_state_dict(selection.state_dict())
+        selection = resumed
+    assert dict(selection.most(given))["0.weight"].tolist() == [[5.0, 2.0]]
+    mask = selection.select(given, 1)
+    assert chosen(mask) == [0]
+    assert "without 1 of 3 steps" in selection.describe(given, mask)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_gradients_that_are_never_finite_are_refused(bad):
     module = nn.Linear(2, 1, bias=False)
-    given, selection = candidates(module), FisherInformation(sensitivity)
-    module.weight.grad = torch.tensor([[1.0, bad]])
-    selection.observe(given)
-    with pytest.raises(LtsftError, match="`weight` are expected to be finite"):
+    given, selection = candidates(module), FisherInformation()
+    for _ in range(2):
+        module.weight.grad = torch.tensor([[1.0, bad]])
+        selection.observe(given)
+    with pytest.raises(LtsftError, match="finite gradients, but all 2 steps had NaN or infinite"):
+        selection.select(given, 1)
+    selection.reset()
+    with pytest.raises(LtsftError, match="but no step was taken"):
         selection.select(given, 1)
 
 
