@@ -73,12 +73,12 @@ frozen=('encoder.bias', 'head.bias'))
         Raises:
             LtsftError: If a rule matches no parameter.
         """
-        aliases, owners = _aliases(module), _owner_classes(module)
+        aliases = _aliases(module)
 
         def taken_by(rules: list[str], role: str) -> set[str]:
             taken: set[str] = set()
             for rule in rules:
-                hits = {n for n in aliases if _matches(rule, aliases[n], owners[n])}
+                hits = matched_by(module, rule)
                 if not hits:
                     raise LtsftError(
                         f"`scope.{role}` is expected to hold rules that match parameters, but "
@@ -108,10 +108,15 @@ frozen=('encoder.bias', 'head.bias'))
         )
 
 
+def matched_by(module: nn.Module, rule: str) -> set[str]:
+    """Names of the parameters that a rule of :class:`ScopeRules` takes; each tied weight once."""
+    aliases, owners = _aliases(module), _owner_classes(module)
+    return {name for name in aliases if _matches(rule, aliases[name], owners[name])}
+
+
 def owned_by(module: nn.Module, type_glob: str) -> set[str]:
     """Names of the parameters held directly by modules whose class name matches `type_glob`."""
-    owners = _owner_classes(module)
-    return {name for name, classes in owners.items() if _matches(f"type:{type_glob}", [], classes)}
+    return matched_by(module, f"type:{type_glob}")
 
 
 def tied_names(module: nn.Module) -> dict[str, list[str]]:
