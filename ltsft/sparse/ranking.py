@@ -17,6 +17,7 @@ from ltsft.sparse.mask import Mask
 
 Scores = Callable[[], Iterable[tuple[str, Tensor]]]
 
+_UNEQUAL = "the scores were not the same in each pass over them"
 _DIGIT_BITS = 16
 _NUM_DIGITS = 1 << _DIGIT_BITS
 _BITS_OF_INFINITY = {torch.float64: 0x7FF << 52} | dict.fromkeys(
@@ -38,7 +39,7 @@ def select_largest(
     Args:
         scores: Tensor name -> scores, any shape, non-negative; all float16/bfloat16/float32, or all
             float64, or all int32, or all int64. Either a mapping, or a function that yields the
-            pairs anew each time it is called, always in the same order.
+            pairs anew each time it is called, always in the same order and bit for bit the same.
         num_params: K, from 0 to the number of all entries.
         within: Tensor name -> True where an entry may be selected at all; ``None``: everywhere.
 
@@ -47,6 +48,7 @@ def select_largest(
 
     Raises:
         LtsftError: If K is out of range, or a score is negative, NaN or infinite.
+        RuntimeError: If a function's scores were not the same each time, bit for bit.
 
     Example:
         >>> mask = select_largest({"a": torch.tensor([1.0, 3.0]), "b": torch.tensor([2.0])}, 2)
@@ -65,14 +67,19 @@ def select_largest(
     for name, score in scores():
         mask = torch.zeros(score.numel(), dtype=torch.bool, device=score.device)
         for start, bits in _chunks(score):
-            selected = bits > threshold
+            chosen = bits > threshold
             if num_ties:
                 ties = (bits == threshold).nonzero().flatten()[:num_ties]
-                selected[ties] = True
+                chosen[ties] = True
                 num_ties -= len(ties)
-            mask[start : start + len(bits)] = selected
+            mask[start : start + len(bits)] = chosen
         masks[name] = mask.view(score.shape)
-    return Mask(masks)
+    selected = Mask(masks)
+    if selected.num_selected != num_params:
+        raise RuntimeError(
+            f"{selected.num_selected:,} instead of {num_params:,} entries were selected: {_UNEQUAL}"
+        )
+    return selected
 
 
 def _inside(scores: Scores, within: Mapping[str, Tensor]) -> Scores:
@@ -139,6 +146,8 @@ def _threshold(scores: Scores, num_params: int) -> tuple[float, int]:
 def _digit_of(counts: Tensor, rank: int) -> tuple[int, int]:
     """The digit of the entry of a rank (1 is the largest), and its rank among that digit's."""
     at_least = counts.flip(0).cumsum(0).flip(0)  # at_least[d]: entries whose digit is >= d
+    if at_least[0] < rank:
+        raise RuntimeError(f"an entry of rank {rank:,} was counted and not found again: {_UNEQUAL}")
     digit = int((at_least >= rank).nonzero()[-1])
     return digit, rank - int(at_least[digit] - counts[digit])
 

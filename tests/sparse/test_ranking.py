@@ -73,6 +73,21 @@ def test_scores_are_asked_for_anew_and_never_held():
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("within", [None, {"a": torch.ones(50, dtype=torch.bool)}])
+@pytest.mark.parametrize("start", [1.0, 1.5])  # below 1 and above it, the leading bits differ
+def test_scores_that_differ_from_pass_to_pass_never_miss_k_silently(start, within):
+    """By one unit in the last place, as another order of summation would make them."""
+    calls = []
+
+    def scores():
+        calls.append(1)
+        towards = 2.0 if len(calls) % 2 else 0.0
+        yield "a", torch.full((50,), start).nextafter(torch.tensor(towards))
+
+    with pytest.raises(RuntimeError, match="the scores were not the same in each pass"):
+        select_largest(scores, 20, within)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0])
 def test_scores_that_cannot_be_ranked_are_refused_by_name(bad):
     with pytest.raises(LtsftError, match="`layer.weight` are expected to be finite"):

@@ -1,7 +1,5 @@
 """Entries that changed most once each difference was denoised: DeFT-X."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -21,8 +19,9 @@ class LowRankChange(Selection):
     of other dimensions are taken as they are. The denoised values only choose the entries: training
     starts from θ⁰ as always. Ties as in :func:`~ltsft.sparse.ranking.select_largest`.
 
-    The decompositions are computed anew in each of the ranking's three passes, so that one tensor's
-    is held at a time.
+    Each matrix is decomposed once, and its scores are kept for all passes of the ranking: while
+    entries are chosen, memory is one float32 per maskable entry (float64 where weights are), beside
+    the decomposition of one matrix at a time.
 
     Args:
         explained: Each matrix keeps the fewest directions whose squared singular values sum to at
@@ -66,13 +65,11 @@ class LowRankChange(Selection):
         return f"{type(self).__name__}({kept}{rest})"
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
-        def scores() -> Iterator[tuple[str, Tensor]]:
-            for name, difference in candidates.differences():
-                yield name, self._denoised(name, difference).abs_()
-
+        # Kept: a decomposition computed again need not be the same to the last bit.
+        scores = {n: self._denoised(diff).abs_() for n, diff in candidates.differences()}
         return select_largest(scores, num_params, candidates.within)
 
-    def _denoised(self, name: str, difference: Tensor) -> Tensor:
+    def _denoised(self, difference: Tensor) -> Tensor:
         if difference.dim() != 2:
             return difference
         if not bool(torch.isfinite(difference).all()):
@@ -81,7 +78,7 @@ class LowRankChange(Selection):
         if self.rest_density:
             rest = difference - low_rank
             num_kept = round(self.rest_density * rest.numel())
-            low_rank += rest * select_largest({name: rest.abs()}, num_kept)[name]
+            low_rank += rest * select_largest({"rest": rest.abs()}, num_kept)["rest"]
         return low_rank
 
 

@@ -67,6 +67,24 @@ def test_exactly_k_by_a_full_sort_of_the_denoised_differences(rest_density):
         assert chosen(mask) == first(scores, num_params)
 
 
+@pytest.mark.parametrize("rest_density", [0.0, 0.2])
+def test_each_matrix_is_decomposed_once(monkeypatch, rest_density):
+    """So decompositions that differ in the last bits each time still choose exactly K."""
+    decompose, calls = torch.linalg.svd, []
+
+    def jittering(matrix, **settings):
+        calls.append(matrix.shape)
+        left, values, right = decompose(matrix, **settings)
+        return left, values * (1 + len(calls) * 1e-6), right
+
+    monkeypatch.setattr(torch.linalg, "svd", jittering)
+    module = module_of({"a": (30, 20), "b": (7,), "c": (25, 40)})
+    given = candidates(module, random_change(module))
+    mask = LowRankChange(rank=2, rest_density=rest_density).select(given, 500)
+    assert mask.num_selected == 500
+    assert calls == [(30, 20), (25, 40)]
+
+
 def test_noise_on_single_entries_is_not_chosen():
     """A rank-1 change under noise: the largest single entry is noise, and is passed over."""
     module = nn.Linear(20, 20, bias=False)
