@@ -99,10 +99,10 @@ def split(total: int, sizes: list[int]) -> list[int]:
     """Split a number in proportion to sizes, by largest remainders.
 
     Example:
-        >>> split(10, [3, 3, 1])
-        [4, 4, 2]
+        >>> split(10, [3, 3, 1]), split(0, [0, 0])
+        ([4, 4, 2], [0, 0])
     """
-    whole = sum(sizes)
+    whole = max(sum(sizes), 1)  # of nothing, only nothing can be chosen
     shares = [total * size // whole for size in sizes]
     by_remainder = sorted(range(len(sizes)), key=lambda i: -(total * sizes[i] % whole))
     for part in by_remainder[: total - sum(shares)]:

@@ -1,5 +1,6 @@
 """Property: each part gets its share to the entry, all together exactly K."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from ltsft.errors import LtsftError
-from ltsft.sparse import Biases, ChangeTimesMagnitude, LargestChange, Quota, Random
+from ltsft.sparse import Biases, ChangeTimesMagnitude, LargestChange, NoEntries, Quota, Random
 from ltsft.sparse.selection.quota import layer_of, split
 from tests.sparse.selection.reference import candidates, chosen, first, module_of, random_change
 
@@ -28,6 +29,17 @@ def test_shares_are_those_of_largest_remainders():
             raised = [r for r, u in zip(remainders, up, strict=True) if u]
             lowered = [r for r, u in zip(remainders, up, strict=True) if not u and r]
             assert not raised or not lowered or min(raised) >= max(lowered)
+
+
+def test_nothing_is_chosen_where_nothing_may_be():
+    """As by a selection alone; with K = 0 the first of two rounds leaves none to the second."""
+    module = module_of({"a": (6, 5), "b": (7,)})
+    given = candidates(module, random_change(module))
+    none = replace(given, within=NoEntries().select(given))
+    for selection in (LargestChange(), Quota(LargestChange()), Quota(Random(), by="tensor")):
+        assert selection.select(none, 0).num_selected == 0
+        with pytest.raises(LtsftError, match="between 0 and the 0 maskable entries, but got 1"):
+            selection.select(none, 1)
 
 
 def test_equal_remainders_go_to_the_earlier_part():
