@@ -208,7 +208,8 @@ def _compose(
         "parts": [_about(sft, weight) for sft, weight in zip(sfts, weights, strict=True)],
     }
     extra = frame.metadata.extra | {"composition": about}
-    return replace(frame, entries=entries, metadata=replace(frame.metadata, extra=extra))
+    composed = replace(frame, metadata=replace(frame.metadata, extra=extra))
+    return composed.with_entries(entries)
 
 
 def _about(sft: SparseFineTuning, weight: float) -> dict[str, Any]:
@@ -246,7 +247,7 @@ def _at(sft: SparseFineTuning, kept: Any) -> SparseFineTuning:
         for name, delta in sft.entries.items()
         if kept[name].any()
     }
-    return replace(sft, entries=entries)
+    return sft.with_entries(entries)
 
 
 def _check_shapes(name: str, deltas: list[SparseDelta]) -> None:

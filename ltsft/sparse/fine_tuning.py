@@ -186,8 +186,7 @@ class SparseFineTuning:
 
     def __mul__(self, factor: float) -> "SparseFineTuning":
         """Scale the differences; whole tensors stay."""
-        entries = {name: delta * factor for name, delta in self.entries.items()}
-        return replace(self, entries=entries)
+        return self.with_entries({name: delta * factor for name, delta in self.entries.items()})
 
     __rmul__ = __mul__
 
@@ -209,7 +208,12 @@ class SparseFineTuning:
         for name, delta in other.entries.items():
             entries[name] = entries[name] + delta if name in entries else delta
         metadata = self.metadata.combined(other.metadata)
-        return SparseFineTuning(entries, {**self.whole, **other.whole}, metadata)
+        return SparseFineTuning({}, {**self.whole, **other.whole}, metadata).with_entries(entries)
+
+    def with_entries(self, entries: Mapping[str, SparseDelta]) -> "SparseFineTuning":
+        """The same with other entries, and with their number in the metadata."""
+        changed = replace(self, entries=entries)
+        return replace(changed, metadata=replace(self.metadata, num_params=changed.num_params))
 
     def without_whole(self) -> "SparseFineTuning":
         """The differences alone, without heads or adapters."""

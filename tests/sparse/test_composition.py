@@ -231,6 +231,28 @@ def test_the_metadata_say_what_was_composed_and_how():
     assert Metadata.from_json(meta.to_json()) == meta
 
 
+def test_the_metadata_have_the_number_of_entries_there_are(tmp_path):
+    """Of whatever was made of others, also read from a file, which says it too."""
+    a, b = (sft(seed, {"w": (40, 50)}, num_params=-1, num_maskable=3000) for seed in (1, 2))
+    made = {
+        "sum": a + b,
+        "scaled": a * 0.5,
+        "weighted sum": weighted_sum([a, b]),
+        "mean": mean([a]),
+        "ties": ties([a], density=0.3),
+        "ties of two": ties([a, b], density=0.3),
+        "dare": dare([a], drop=0.5),
+        "trimmed": trim(a, 0.3),
+        "thinned": drop_and_rescale(a, 0.5, torch.Generator()),
+    }
+    for name, one in made.items():
+        one.save(tmp_path / "sft.safetensors")
+        assert one.metadata.num_params == len(entries_of(one)) > 0, name
+        assert SparseFineTuning.load(tmp_path / "sft.safetensors").metadata == one.metadata, name
+    assert a.metadata.num_params == -1  # values of the class are not changed
+    assert made["dare"].metadata.num_maskable == 3000
+
+
 def test_heads_are_joined_and_not_scaled(tmp_path):
     head = torch.ones(2)
     task = SparseFineTuning(sft(1).entries, {"head": head})
