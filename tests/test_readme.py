@@ -103,9 +103,13 @@ def test_commands_of_the_table(command, runs, ltsft):
         assert callbacks(compose(command, runs)).count("SparseMaskCallback") == (name == "fit")
         return
     options = {"compose": ["--base", runs.base], "study": ["--dry-run"]}
+    if "--as-sft" in command:
+        options = {}
     _, err = ltsft(*shlex.split(command)[1:], *options.get(name, []))
     assert err == []
-    if name == "compose":
+    if "--as-sft" in command:
+        assert SparseFineTuning.from_pretrained("runs/pos-hsb").metadata.task == "pos"
+    elif name == "compose":
         AutoModelForTokenClassification.from_pretrained("tagger-hsb")
     if name == "overlap":
         assert Path("overlap.png").is_file()

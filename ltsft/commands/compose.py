@@ -1,4 +1,4 @@
-"""``ltsft compose``: a plain Hugging Face checkpoint from a base model and fine-tunings."""
+"""``ltsft compose``: fine-tunings as a plain Hugging Face checkpoint, or as one fine-tuning."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ltsft.commands.complaints import PlainParser
+from ltsft.commands.composed_sft import compose_sft, task_sft, with_head_of
 from ltsft.commands.output import libraries_on_stdout
 from ltsft.errors import LtsftError
 from ltsft.sparse import SparseFineTuning, composition
@@ -38,7 +39,8 @@ def main(name: str, args: list[str]) -> None:
     parser = PlainParser(
         "ltsft compose",
         description="Add sparse fine-tunings to their base model and save a plain Hugging Face "
-        "checkpoint with its tokenizer; nothing of ltsft is needed to load it.",
+        "checkpoint with its tokenizer; nothing of ltsft is needed to load it. Or, with --as-sft, "
+        "compose them to one fine-tuning.",
     )
     parser.add_argument("--base", help="pretrained model; default: the one the SFTs were made on")
     parser.add_argument("--revision", help="revision of the base model on the hub")
@@ -75,22 +77,42 @@ def main(name: str, args: list[str]) -> None:
         "--drop", type=float, help="dare: probability that an entry is dropped; default: 0.9"
     )
     parser.add_argument("--seed", type=int, help="dare: seed of the draws; default: 0")
+    parser.add_argument(
+        "--as-sft",
+        action="store_true",
+        help="write sft.safetensors, the composed differences with the head of the task's, and no "
+        "checkpoint: for `base_sfts` and `languages.sfts`; any task, or languages alone, whose "
+        "heads are left out if there are several",
+    )
     parser.add_argument("--output", required=True, help="folder to make")
     options = parser.parse_args(args)
     weights = _weights(options.weight, options.sft)
     settings = _settings(options)
+    if options.as_sft:
+        _check_no_model(options)
     output = Path(options.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise LtsftError(f"`--output` is expected to be a new folder, but {output} exists already.")
     with libraries_on_stdout():
         sfts = {name: SparseFineTuning.from_pretrained(name) for name in options.sft}
-        model = compose(
-            sfts, options.base, options.revision, options.head, options.method, weights, settings
-        )
-        save(model, output)
+        if options.as_sft:
+            composed = compose_sft(sfts, options.method, weights, settings)
+            composed.save_pretrained(output)
+        else:
+            model = compose(
+                sfts,
+                options.base,
+                options.revision,
+                options.head,
+                options.method,
+                weights,
+                settings,
+            )
+            save(model, output)
     said = [f"{w:g} · {name}" if w != 1 else name for name, w in zip(sfts, weights, strict=True)]
     what = " + ".join(said) if options.method == "sum" else f"{options.method}({', '.join(said)})"
-    print(f"Wrote {type(model).__name__} with {what} to {output}.")
+    written = composed if options.as_sft else type(model).__name__
+    print(f"Wrote {written} with {what} to {output}.")
 
 
 def compose(
@@ -128,7 +150,7 @@ def compose(
 
     if base is None:
         base, revision = _common_base(sfts)
-    task = _task_sft(sfts)
+    task = task_sft(sfts)
     head = head or _head(sfts[task])
     labels = sfts[task].metadata.labels
     names: dict[str, Any] = {"id2label": dict(enumerate(labels))} if labels else {}
@@ -144,7 +166,7 @@ def compose(
             f"{task} is expected to bring the whole head of {type(model).__name__}, but lacks "
             f"`{random[0]}`; name the SFT of the task too, or another `--head`."
         )
-    headless = [sft if name == task else sft.without_whole() for name, sft in sfts.items()]
+    headless = with_head_of(task, sfts)
     weights = weights or [1.0] * len(sfts)
     if method == "sum":
         composed = [sft * weight for sft, weight in zip(headless, weights, strict=True)]
@@ -201,6 +223,16 @@ def _settings(options: Any) -> dict[str, Any]:
     return given
 
 
+def _check_no_model(options: Any) -> None:
+    """Refuse options about a model where none is written."""
+    for name in ("base", "revision", "head"):
+        if (value := getattr(options, name)) is not None:
+            raise LtsftError(
+                f"`--{name}` is expected to be left out with `--as-sft`, which writes no model, "
+                f"but got {value}."
+            )
+
+
 def _common_base(sfts: dict[str, SparseFineTuning]) -> tuple[str, str | None]:
     bases = {(sft.metadata.base_model, sft.metadata.base_revision) for sft in sfts.values()}
     names = sorted({str(name) for name, _ in bases})
@@ -213,26 +245,14 @@ def _common_base(sfts: dict[str, SparseFineTuning]) -> tuple[str, str | None]:
     return names[0], revisions.pop() if len(revisions) == 1 else None
 
 
-def _task_sft(sfts: dict[str, SparseFineTuning]) -> str:
-    """Name of the one fine-tuning whose head is put in place."""
-    tasks = [name for name, sft in sfts.items() if sft.metadata.task != "masked-lm"]
-    if not tasks and len(sfts) == 1:
-        tasks = list(sfts)
-    if len(tasks) != 1:
-        raise LtsftError(
-            "`--sft` is expected to name one SFT of a task and any number of languages', or one "
-            f"language's alone, but {len(tasks)} of {', '.join(sfts)} are of a task."
-        )
-    return tasks[0]
-
-
 def _head(sft: SparseFineTuning) -> str:
     task = sft.metadata.task
     if task == "dp":
         raise LtsftError(
             "`--sft` is expected to be of a task that transformers has a model for, but a parser's "
             "biaffine head is in none; parse with `ltsft predict --model Parser --model.base_sfts "
-            "'[TASK, LANGUAGE]'`, or build `ltsft.tasks.Parser` with these."
+            "'[TASK, LANGUAGE]'`, build `ltsft.tasks.Parser` with these, or compose them to one "
+            "SFT with `--as-sft`."
         )
     if task not in HEAD_OF_TASK:
         raise LtsftError(

@@ -1,12 +1,16 @@
-"""The parser from the command line: fit, test, predict; and that compose refuses it."""
+"""The parser from the command line: fit, test, predict; and what compose makes of it."""
 
 import json
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModel
 
 from ltsft.cli import USER_ERROR, main
 from ltsft.data.labels import RELATIONS
+from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning
+from ltsft.sparse.digest import tensor_digest
 from tests.tasks.test_parser import official, random_treebank
 from tests.tiny import save_base
 
@@ -63,17 +67,42 @@ def test_labels_of_other_parsers(
     assert error.count("\n") == 1
 
 
-def test_compose_refuses_parsers(
+def test_compose_writes_fine_tunings_of_parsers_and_no_checkpoints(
     fitted: tuple[Path, list[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No class of transformers has a biaffine head; the message says what to do instead."""
-    folder, *_ = fitted
+    """No class of transformers has a biaffine head; a composed fine-tuning parses as its parts."""
+    folder, model, gold = fitted
+    weights = AutoModel.from_pretrained(tmp_path / "base")
+    name = "bert.encoder.layer.0.output.dense.weight"
+    parameter = weights.get_parameter(name.removeprefix("bert."))
+    indices = torch.arange(0, parameter.numel(), 2)
+    values = torch.randn(len(indices), generator=torch.Generator().manual_seed(0))
+    metadata = Metadata(
+        base_digests={name: tensor_digest(parameter)}, task="masked-lm", language="xx"
+    )
+    SparseFineTuning(
+        {name: SparseDelta(tuple(parameter.shape), indices, values)}, {}, metadata
+    ).save_pretrained(tmp_path / "xx")
     capsys.readouterr()
-    assert main(["compose", "--sft", str(folder), "--output", str(tmp_path / "c")]) == USER_ERROR
+    command = ["compose", "--sft", str(folder), "--sft", str(tmp_path / "xx")]
+    base = ["--base", str(tmp_path / "base")]
+    assert main([*command, *base, "--output", str(tmp_path / "c")]) == USER_ERROR
     error = capsys.readouterr().err
     assert "parse with `ltsft predict --model Parser --model.base_sfts" in error
+    assert "compose them to one SFT with `--as-sft`" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "c").exists()
+
+    assert main([*command, "--as-sft", "--output", str(tmp_path / "c")]) == 0
+    predictions = {}
+    for case in ([str(folder)], [str(folder), str(tmp_path / "xx")], [str(tmp_path / "c")]):
+        options = [*model, "--model.base_sfts", json.dumps(case)]
+        options += ["--data.predict", json.dumps({"xx": gold})]
+        out = tmp_path / str(len(predictions))
+        assert main(["predict", *options, "--trainer.default_root_dir", str(out)]) == 0
+        predictions[len(predictions)] = (out / "predictions/xx.conllu").read_text()
+    alone, parts, composed = predictions.values()
+    assert composed == parts != alone
 
 
 def test_a_broken_treebank_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
