@@ -118,7 +118,7 @@ def check_resumable(
 
 
 def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:
-    """Refuse a rewinding that needs a dense phase where there is none.
+    """Refuse a rewinding to what a dense phase trained, where it trains nothing.
 
     Raises:
         LtsftError: If so.
@@ -127,6 +127,12 @@ def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:
         raise LtsftError(
             f"`sparse.rewinding` is expected to be left out with `{type(selection).__name__}`, "
             f"which has no dense phase, but got `{type(rewinding).__name__}`."
+        )
+    if rewinding.uses_dense_phase and not selection.trains_in_dense_phase:
+        raise LtsftError(
+            f"`sparse.rewinding` is expected to be `ToStart` with `{selection}`, which keeps the "
+            "weights at their start in the dense phase (`at_start: false` lets them train), but "
+            f"got `{type(rewinding).__name__}`."
         )
 
 

@@ -130,7 +130,8 @@ def as_markdown(result: Results) -> str:
     note = f"{result.metric.removeprefix('test_')} in percent"
     if len(result.seeds) > 1:
         note += f"; mean ± standard deviation over {len(result.seeds)} seeds"
-    if wrong := languages_under("wrong", result.source, result.targets):
+    wrong = languages_under("wrong", result.source, result.targets)
+    if wrong and "wrong" in result.conditions:
         note += "; wrong: " + ", ".join(f"{w} for {t}" for t, w in wrong.items())
     if len(result.systems) == 1:
         return f"{_targets_by_condition(result)}\n\n{note}"

@@ -10,6 +10,7 @@ from ltsft.sparse import (
     FisherInformation,
     LearningRate,
     Prune,
+    Quota,
     Random,
     ScopeRules,
     Shrinking,
@@ -228,6 +229,14 @@ def test_steps_out_of_range():
         ToStep(0)
     with pytest.raises(LtsftError, match=r"below the length of both phases, 12 steps, but got 12"):
         fit(ToStep(12))
+
+
+@pytest.mark.parametrize("rewinding", [ToStep(3), LearningRate(), Sign(), Prune()], ids=str)
+def test_weights_that_stay_at_their_start_give_nothing_to_rewind(rewinding):
+    for selection in (FisherInformation(), Quota(FisherInformation())):
+        with pytest.raises(LtsftError, match="`ToStart` with .* keeps the weights at their start"):
+            callback(K, selection=selection, rewinding=rewinding)
+    callback(K, selection=FisherInformation(at_start=False), rewinding=rewinding)
 
 
 def test_without_a_dense_phase_there_is_nothing_to_go_back_to():

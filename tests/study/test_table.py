@@ -77,6 +77,7 @@ def test_several_systems_and_seeds(case):
             }
             cases.append(case(shifted, system, seed))
     text = as_markdown(collect(cases, "en", ["mt"]))
+    assert "wrong" not in as_markdown(collect([case(SCORES)], "en", ["mt", "mt"]))
     spread = f"{stdev([0.0, 8.0]):.1f}"
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]

@@ -17,6 +17,9 @@ class Selection(Observer, ABC):
     needs_dense_phase: bool
     """Whether the choice depends on weights trained in a dense phase."""
 
+    trains_in_dense_phase: bool = True
+    """Whether weights move in the dense phase, and a rewinding may thus speak of them."""
+
     needs_budget: bool = True
     """Whether K is given from outside; otherwise the criterion itself implies it."""
 

@@ -44,6 +44,7 @@ class FisherInformation(Selection):
             )
         self.sensitivity = sensitivity
         self.at_start = at_start
+        self.trains_in_dense_phase = not at_start
         self.reset()
 
     def __str__(self) -> str:

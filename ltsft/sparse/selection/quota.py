@@ -41,6 +41,7 @@ class Quota(Selection):
         self.selection = selection
         self.by = by
         self.needs_dense_phase = selection.needs_dense_phase
+        self.trains_in_dense_phase = selection.trains_in_dense_phase
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.selection}, by {self.by})"
