@@ -125,7 +125,7 @@ def test_the_two_commands_that_set_everything_up():
     """Install and quickstart, install and tests; each alone in a block."""
     blocks = [block.strip() for language, block in BLOCKS if not language]
     assert "pip install -e . && ltsft study configs/study/quickstart.yaml" in blocks
-    assert "pip install -e '.[test]' && pytest" in blocks
+    assert "pip install -e '.[test]' && pytest -n 2" in blocks
 
 
 def test_the_quickstarts_table_is_of_its_config():

@@ -20,6 +20,8 @@ class Mask(Mapping[str, Tensor]):
         >>> mask = Mask({"weight": torch.tensor([[True, False], [False, False]])})
         >>> mask.num_selected, mask.num_maskable, mask.density
         (1, 4, 0.25)
+        >>> (~mask).num_selected, (mask | ~mask).num_selected
+        (3, 4)
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
