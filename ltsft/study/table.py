@@ -155,10 +155,15 @@ def _targets_by_condition(result: Results) -> str:
 
 
 def _systems_by_target(result: Results) -> str:
-    """A row per system with the target's language part and without any, a column per target."""
+    """A row per system and language part in place, the target's own first, a column per target."""
     rows = []
-    for condition, suffix in (("target", ""), ("alone", ", task only")):
-        for system in result.systems:
+    for condition, suffix in (
+        ("target", ""),
+        ("alone", ", task only"),
+        ("source", f", with {result.source}"),
+        ("wrong", ", with a wrong language"),
+    ):
+        for system in result.systems if condition in result.conditions else []:
             scores = [
                 _cell(result.over_seeds(system, condition, target))
                 for target in [*result.targets, None]

@@ -89,8 +89,18 @@ def test_several_systems_and_seeds(case):
     ):  # fmt: skip
         assert [name, *[f"{mean} ± {spread}"] * 2] in rows  # of the target, and over all
     assert "mean ± standard deviation over 2 seeds" in text
+    assert ["ours, with en", *[f"{29:.1f} ± {spread}"] * 2] in rows
     # K and the heads of both fits, two phases of two steps, two languages of a minute and a task.
     assert ["ours", "598 / 598", WHOLE, "4 / 4", "2.0 / 1.0"] in rows
+
+
+@pytest.mark.parametrize("condition", SCORES)
+def test_systems_under_one_condition(case, condition):
+    """A study may test under any of them alone."""
+    cases = [case({condition: SCORES[condition]}, system) for system in ("ours", "theirs")]
+    lines = as_markdown(collect(cases, "en", ["mt"])).splitlines()
+    score = f"{100 * SCORES[condition]['test_f1/mt']:.1f}"
+    assert [line.split("|")[2].strip() for line in lines[2:4]] == [score, score]
 
 
 def test_from_files(case):
