@@ -165,8 +165,7 @@ def check_order(callback: Callback, selection: Selection, trainer: Trainer) -> N
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     before = callbacks[: callbacks.index(callback)]
-    places = type(selection).place is not Selection.place
-    if places and any(isinstance(other, LanguageSfts) for other in before):
+    if selection.places_weights and any(isinstance(other, LanguageSfts) for other in before):
         raise LtsftError(
             "`trainer.callbacks` is expected to have `SparseMaskCallback` before `LanguageSfts` "
             f"with `{selection}`, which puts weights of its own in place for each batch, but they "

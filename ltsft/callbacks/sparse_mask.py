@@ -247,7 +247,7 @@ class SparseMaskCallback(Callback):
         if self._clock.phase == "dense":
             self.selection.remove(self._candidates)
         self._clock.tick(trainer)
-        if self._clock.phase == "dense" and self._clock.steps_done(trainer) == self.rewinding.step:
+        if self._clock.phase == "dense" and self._has_reached_step(trainer):
             self._at_step = self._weights.copy()
         if self._clock.over:
             self._end_phase(trainer)
@@ -266,10 +266,8 @@ class SparseMaskCallback(Callback):
             if not trainer.sanity_checking:
                 self._best.offer(value, self._weights.tensors())
                 self._validated_at = trainer.global_step
-        if (
-            self._has_what_rewinding_needs(trainer)
-            and not trainer.sanity_checking
-            and (self._ran_out_of_patience or self._has_settled(trainer))
+        if self._may_end_early(trainer) and (
+            self._ran_out_of_patience or self._has_settled(trainer)
         ):
             self._clock.over = True
             self._end_phase(trainer)
@@ -328,9 +326,15 @@ class SparseMaskCallback(Callback):
         self.selection.reset()
         return mask
 
-    def _has_what_rewinding_needs(self, trainer: Trainer) -> bool:
-        """Whether a phase may end early: not before the step that rewinding goes back to."""
-        return self._clock.steps_done(trainer) >= self.rewinding.step
+    def _has_reached_step(self, trainer: Trainer) -> bool:
+        """Whether the step that rewinding goes back to was just taken, by its last batch."""
+        step = self.rewinding.step
+        return step > 0 and not self._at_step and self._clock.steps_done(trainer) == step
+
+    def _may_end_early(self, trainer: Trainer) -> bool:
+        """Whether a phase may end here: not before the step that rewinding goes back to."""
+        reached = self._clock.steps_done(trainer) >= self.rewinding.step
+        return reached and not self._clock.over and not trainer.sanity_checking
 
     @property
     def _ran_out_of_patience(self) -> bool:
@@ -339,9 +343,9 @@ class SparseMaskCallback(Callback):
 
     def _has_settled(self, trainer: Trainer) -> bool:
         """Whether the dense phase would choose the same entries again and again."""
-        if self.until_settled is None or self._clock.phase != "dense" or self._clock.over:
+        if self.until_settled is None or self._clock.phase != "dense":
             return False
-        if not self._best.is_newest:
+        if self.selection.goes_by_weights and not self._best.is_newest:
             return False  # the phase would select from weights whose entries were compared already
         mask = self.selection.select(self._candidates, self._num_selected)
         if (overlap := self.until_settled.compare(mask)) is not None:
@@ -364,12 +368,14 @@ class SparseMaskCallback(Callback):
 
     def _begin(self, trainer: Trainer, phase: PhaseName, at_step: int = 0) -> None:
         """Begin a phase, with a new optimizer and its schedule at a step; a dense one: a round."""
+        if self.until_settled is not None:
+            self.until_settled.reset()
         if phase == "dense":
             self._round += 1
             if self.rounds.sparse_between:
                 self._start = self._weights.copy()
-            if self.until_settled is not None:
-                self.until_settled.reset()
+        else:  # of no more use, and as large as the model
+            self._start, self._at_step = self._initial, {}
         self._clock.start(phase, trainer, steps_done=at_step)
         self._best = BestWeights(self._monitor.mode)
         trainer.strategy.setup_optimizers(trainer)
@@ -444,7 +450,9 @@ class SparseMaskCallback(Callback):
             rank_zero_info(f"{self.sft!r} written to {folder}.")
 
     def _start_pass(self, trainer: Trainer) -> None:
-        tell_samplers(trainer, self._clock.phase, self._clock.passes_done(trainer))
+        # Rounds are told apart: one would repeat the order and the draws of the one before.
+        phase = f"{self._clock.phase} {self._round + 1}" if self._round else self._clock.phase
+        tell_samplers(trainer, phase, self._clock.passes_done(trainer))
 
     def position(self, trainer: Trainer) -> str:
         """Phase, steps done and its length, e.g. ``dense 120/400``."""

@@ -73,13 +73,14 @@ def main(name: str, args: list[str]) -> None:
     gold = measure.read(Path(options.gold), options.texts, options.limit)
 
     def counts_in(path: str) -> Tensor:
-        predicted = measure.read(Path(path), options.texts, None)
+        predicted = measure.read(Path(path), options.texts, options.limit)
         return _counts(measure, options.gold, gold, path, predicted)
 
-    counts = {
-        paths: torch.stack([counts_in(path) for path in paths.split(",")])
-        for paths in options.predictions
-    }
+    systems = {said: _files(said) for said in options.predictions}
+    repeats = any(len(set(own)) < len(own) for own in systems.values())
+    if repeats or len(systems) < len(options.predictions):
+        raise LtsftError("the predictions are expected to be different files, but one comes twice.")
+    counts = {said: torch.stack([counts_in(path) for path in own]) for said, own in systems.items()}
     first = counts[options.predictions[0]]
     said = []
     for path, own in counts.items():
@@ -89,6 +90,17 @@ def main(name: str, args: list[str]) -> None:
             row |= {"difference": difference._asdict(), "p_value": p_value}
         said.append(row)
     print(json.dumps(said, indent=2) if options.json else _as_text(options.metric, said))
+
+
+def _files(said: str) -> list[str]:
+    """The files of one system; a comma may also be part of a name."""
+    files = [said] if Path(said).is_file() else said.split(",")
+    if not all(files):
+        raise LtsftError(
+            f"the predictions of a system are expected to be FILE or FILE,FILE,..., but got "
+            f"{said!r}; leave no comma at an end."
+        )
+    return files
 
 
 def _as_text(metric: str, said: list[dict[str, Any]]) -> str:
@@ -122,7 +134,7 @@ def _counts(measure: Measure, gold_path: str, gold: Rows, path: str, predicted: 
     if len(gold) != len(predicted):
         raise LtsftError(
             f"{path} is expected to have the {len(gold)} sentences of {gold_path}, but has "
-            f"{len(predicted)}; predict for the same file, and give a `limit` here as there."
+            f"{len(predicted)}; predict for the same file, and give its `limit` here as `--limit`."
         )
     return torch.tensor(
         [

@@ -2,7 +2,10 @@
 
 import json
 from pathlib import Path
+from statistics import mean
 from typing import NamedTuple
+
+from safetensors import safe_open
 
 from ltsft.sparse.file_format import FILE_NAME
 from ltsft.sparse.fine_tuning import SparseFineTuning
@@ -17,7 +20,8 @@ class Cost(NamedTuple):
         task_entries: Selected entries of the task.
         language_whole: Numbers in a language's whole tensors.
         task_whole: Numbers in the task's whole tensors.
-        language_steps: Optimizer steps of a language fit, all phases.
+        language_steps: Optimizer steps of a language fit, all phases; the mean over languages, as
+            some may end early.
         task_steps: Optimizer steps of the task fit, all phases.
         languages_seconds: Seconds that all language fits took together.
         task_seconds: Seconds that the task fit took.
@@ -27,7 +31,7 @@ class Cost(NamedTuple):
     task_entries: int
     language_whole: int
     task_whole: int
-    language_steps: int
+    language_steps: float
     task_steps: int
     languages_seconds: float
     task_seconds: float
@@ -48,8 +52,8 @@ def cost_of(languages: list[str], task: str) -> Cost:
         of_task.num_params,
         _num_whole(language),
         _num_whole(of_task),
-        _num_steps(language),
-        _num_steps(of_task),
+        mean(map(_num_steps, languages)),
+        _num_steps(task),
         sum(map(_seconds, languages)),
         _seconds(task),
     )
@@ -59,8 +63,11 @@ def _num_whole(sft: SparseFineTuning) -> int:
     return sum(tensor.numel() for tensor in sft.whole.values())
 
 
-def _num_steps(sft: SparseFineTuning) -> int:
-    return sum(phase["steps"] for phase in sft.metadata.phases.values())
+def _num_steps(folder: str) -> int:
+    # From the header alone: the tensors of all languages may be gigabytes.
+    with safe_open(Path(folder, "sft", FILE_NAME), "pt") as file:
+        about = json.loads(file.metadata()["ltsft"])
+    return sum(phase["steps"] for phase in about["sft"]["phases"].values())
 
 
 def _seconds(folder: str) -> float:

@@ -174,7 +174,8 @@ def _systems_by_target(result: Results) -> str:
 
 _COST_NOTE = (
     "entries: selected ones of a language and of a task; whole: trained and kept besides (heads, "
-    "adapters); steps: optimizer steps of both phases; min: of all language fits, of the task fit"
+    "adapters); steps: optimizer steps of a language fit and of the task fit, both phases; min: of "
+    "all language fits, of the task fit"
 )
 
 
@@ -195,7 +196,13 @@ def _costs(result: Results) -> str:
                 system,
                 f"{first.language_entries:,} / {first.task_entries:,}",
                 f"{first.language_whole:,} / {first.task_whole:,}",
-                f"{first.language_steps:,} / {first.task_steps:,}",
+                " / ".join(
+                    f"{mean(steps):,.0f}"
+                    for steps in (
+                        [cost.language_steps for cost in costs],
+                        [cost.task_steps for cost in costs],
+                    )
+                ),
                 " / ".join(minutes),
             ]
         )

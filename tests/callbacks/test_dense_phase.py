@@ -377,6 +377,25 @@ class TestUntilSettled:
         assert run.global_step == 6 * 10 + 5
         assert sft.sft.entries["layers.0.weight"].indices.tolist() == [0, 1, 2, 4]
 
+    @pytest.mark.parametrize("wrap", [lambda selection: selection, Quota])
+    def test_a_set_that_goes_by_gradients_settles_whatever_the_metric(self, wrap):
+        """The sums of gradients grow at each step; they do not go by the best weights."""
+
+        class Worse(Plain):
+            def validation_step(self, batch, batch_idx):
+                self.log("val_loss", float(self.trainer.global_step))
+
+        sft = callback(
+            4,
+            selection=wrap(FisherInformation()),
+            monitor="val_loss",
+            mode="min",
+            **self.settings(until_settled=UntilSettled(overlap=1.0, patience=2)),
+        )
+        run = trainer(sft)
+        run.fit(Worse(), data(), data(seed=2))
+        assert run.global_step < 20 * 10
+
     def test_a_run_that_was_stopped_goes_on_counting(self, tmp_path):
         sets = [{0, 1, 2, 3}] * 4
         sft = callback(4, selection=Scripted(*sets), **self.settings())
@@ -516,7 +535,8 @@ def test_weights_of_the_selection_go_under_those_of_a_language(selection, tmp_pa
     with pytest.raises(LtsftError, match="`SparseMaskCallback` before `LanguageSfts`"):
         trainer(languages, sft).fit(Plain(), data())
     trainer(callback(10), languages).fit(Plain(), data())
-    trainer(languages, callback(10)).fit(Plain(), data())  # places nothing: any order
+    for places_nothing in (LargestChange(), Quota(LargestChange())):  # any order will do
+        trainer(languages, callback(10, selection=places_nothing)).fit(Plain(), data())
 
 
 def test_heads_have_no_gates():

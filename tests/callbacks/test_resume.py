@@ -62,3 +62,25 @@ def test_model_checkpoint_files_resume(tmp_path):
     assert len(paths) == 6
     for path in paths:
         assert fit(ckpt_path=path)[1] == expected, path.name
+
+
+def test_patience_that_runs_out_at_the_end_of_a_phase(tmp_path):
+    """Written after the phase's last batch, before the validation at which patience runs out.
+
+    On resuming, that validation comes first; it ends the phase, which is over, not the fit.
+    """
+
+    def fit(ckpt_path=None, *extra):
+        sft = callback(
+            dense=Phase(max_steps=20, patience=1), sparse=Phase(max_steps=10),
+            monitor="val_loss", mode="max",
+        )  # fmt: skip
+        run = trainer(sft, *extra, num_sanity_val_steps=0)
+        run.fit(Plain(), data(), data(seed=2), ckpt_path=ckpt_path)
+        return run.global_step, sft.sft
+
+    steps, expected = fit(None, SaveAt(tmp_path, "on_train_batch_end", [20]))
+    assert steps == 30
+    resumed, sft = fit(tmp_path / "20.ckpt")
+    assert resumed == steps
+    assert sft == expected

@@ -146,6 +146,22 @@ def test_buffers_go_with_the_heads(rewinding, kept):
         assert torch.equal(start, {"step": module.means[5], "start": module.means[0]}[kept])
 
 
+def test_the_step_is_over_with_its_last_batch():
+    """Of accumulated batches: statistics as they were when the step was taken, in one copy."""
+
+    class Watched(Plain):
+        def training_step(self, batch, batch_idx):
+            self.means.append(self.layers[1].running_mean.clone())
+            return super().training_step(batch, batch_idx)
+
+    module = Watched(batch_norm=True)
+    module.means = []
+    sft = callback(K, Phase(max_steps=4), Phase(max_steps=4), rewinding=ToStep(2))
+    trainer(sft, accumulate_grad_batches=5).fit(module, data())
+    # Before the sparse phase's first batch, as before that of the dense phase's third step.
+    assert torch.equal(module.means[4 * 5], module.means[2 * 5])
+
+
 def test_what_pruning_leaves_has_the_statistics_of_the_dense_phase():
     module, dense = Plain(batch_norm=True), Plain(batch_norm=True)
     sft = callback(K, Phase(max_steps=DENSE), Phase(max_steps=3), rewinding=Prune())

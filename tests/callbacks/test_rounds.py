@@ -5,8 +5,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from ltsft.callbacks import Phase, UntilSettled
+from ltsft.data.loading import Examples, TrainingLoader
+from ltsft.data.sampling import TrainingSampler
 from ltsft.errors import LtsftError
 from ltsft.sparse import (
     Growing,
@@ -238,6 +241,64 @@ def test_rounds_that_cannot_be(settings, message):
         callback(K, **settings)
     with pytest.raises(LtsftError, match=r"`sparse.rounds.num` is expected to be 1 or more.* 0"):
         Growing(0)
+
+
+class Orders(Plain):
+    """Notes each batch."""
+
+    def training_step(self, batch, batch_idx):
+        self.seen = [*getattr(self, "seen", []), batch[0].flatten()[0].item()]
+        return super().training_step(batch, batch_idx)
+
+
+def shuffled(num=40):
+    """Our own loader, whose order follows from phase and pass."""
+    items = list(zip(*(t for t in data(num).dataset.tensors), strict=True))
+    return TrainingLoader(
+        Examples(items),
+        TrainingSampler(num, 4, seed=3),
+        lambda drawn: torch.utils.data.default_collate([item for item, _ in drawn]),
+    )
+
+
+@pytest.mark.parametrize("rounds", [Growing(2), Shrinking(2)], ids=str)
+def test_rounds_have_orders_of_their_own(rounds, tmp_path):
+    """None repeats the batches of the one before, and a fit resumed at any switch goes on right."""
+
+    def run(ckpt_path=None, *extra):
+        module = Orders()
+        sft = callback(K, Phase(max_steps=DENSE), Phase(max_steps=SPARSE), rounds=rounds)
+        trainer(sft, *extra).fit(module, shuffled(), ckpt_path=ckpt_path)
+        return module, sft.sft
+
+    ends = [6, 14, 20] if rounds.sparse_between else [6, 12]
+    module, expected = run(None, SaveAt(tmp_path, "on_train_batch_end", ends))
+    second = DENSE + SPARSE if rounds.sparse_between else DENSE
+    assert module.seen[:DENSE] != module.seen[second : second + DENSE]
+    for step in ends:
+        again, sft = run(tmp_path / f"{step}.ckpt")
+        assert again.seen == module.seen[step:], step
+        assert sft == expected, step
+
+
+def test_copies_of_the_model_are_dropped_once_of_no_use():
+    """In the last sparse phase only θ⁰ is held, and goes into checkpoints."""
+    kept = {}
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            state = sft.state_dict()
+            kept[trainer.global_step] = (len(state["start"]), len(state["at_step"]))
+
+    sft = callback(
+        K, Phase(max_steps=DENSE), Phase(max_steps=SPARSE), rounds=Growing(2), rewinding=ToStep(2)
+    )
+    trainer(sft, Watch()).fit(Plain(), data())
+    num = len(list(Plain().parameters()))
+    assert kept[3] == (0, num)
+    assert kept[DENSE + 1] == (0, 0)
+    assert kept[DENSE + SPARSE - 2 + 3] == (num, num)
+    assert kept[max(kept)] == (0, 0)
 
 
 def test_the_log_speaks_of_entries_that_could_be_chosen(caplog):

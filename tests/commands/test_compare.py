@@ -102,5 +102,23 @@ def test_several_seeds_and_a_limit(files, capsys):
     assert main(["compare", gold, one, "--metric", "upos", "--limit", "1", "--json"]) == 0
     (short,) = json.loads(capsys.readouterr().out)
     assert short["value"] == 1 / 2
+    assert main(["compare", gold, one, two, "--metric", "upos", "--limit", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[1]["difference"]["value"] == 1 / 2
     assert main(["compare", gold, one, "--metric", "upos", "--limit", "0"]) == 2
     assert "`--limit` is expected to be 1 or more, but got 0" in capsys.readouterr().err
+
+
+def test_files_are_named_once(files, capsys, tmp_path):
+    gold, one, two = files
+    for said, message in (
+        ([one, one], "different files, but one comes twice"),
+        ([f"{one},{one}"], "different files, but one comes twice"),
+        ([f"{one},"], "FILE or FILE,FILE,..., but got"),
+    ):
+        assert main(["compare", gold, *said, "--metric", "upos"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+    comma = tmp_path / "a,b.conllu"
+    comma.write_text((tmp_path / "two.conllu").read_text())
+    assert main(["compare", gold, str(comma), "--metric", "upos", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["value"] == 1

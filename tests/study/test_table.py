@@ -8,6 +8,7 @@ from statistics import stdev
 import pytest
 
 from ltsft.errors import LtsftError
+from ltsft.sparse import SparseFineTuning
 from ltsft.study.plan import languages_under
 from ltsft.study.table import as_csv, as_markdown, collect, main
 
@@ -92,6 +93,16 @@ def test_several_systems_and_seeds(case):
     assert ["ours, with en", *[f"{29:.1f} ± {spread}"] * 2] in rows
     # K and the heads of both fits, two phases of two steps, two languages of a minute and a task.
     assert ["ours", "598 / 598", WHOLE, "4 / 4", "2.0 / 1.0"] in rows
+
+
+def test_steps_are_means_where_fits_end_early(case):
+    """Over languages: one of the two took 10 steps more."""
+    cases = [case(SCORES, system) for system in ("ours", "theirs")]
+    sft = SparseFineTuning.from_pretrained("fits/bb")
+    sft.metadata.phases["dense"]["steps"] += 10
+    sft.save_pretrained("fits/bb/sft")
+    text = as_markdown(collect(cases, "en", ["mt"]))
+    assert text.count(" 9 / 4 |") == 2
 
 
 @pytest.mark.parametrize("condition", SCORES)

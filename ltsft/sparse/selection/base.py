@@ -20,11 +20,19 @@ class Selection(Observer, ABC):
     trains_in_dense_phase: bool = True
     """Whether weights move in the dense phase, and a rewinding may thus speak of them."""
 
+    goes_by_weights: bool = True
+    """Whether the choice is by the weights at hand; otherwise by what was seen along the phase."""
+
     needs_budget: bool = True
     """Whether K is given from outside; otherwise the criterion itself implies it."""
 
     needs_entries: bool = True
     """Whether there must be maskable entries to choose from."""
+
+    @property
+    def places_weights(self) -> bool:
+        """Whether :meth:`place` puts weights of its own in place."""
+        return type(self).place is not Observer.place
 
     def __str__(self) -> str:
         """The name that logs and metadata give it; with settings where it has any."""

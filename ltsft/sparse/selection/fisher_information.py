@@ -33,6 +33,7 @@ class FisherInformation(Selection):
     """
 
     needs_dense_phase = True
+    goes_by_weights = False
 
     def __init__(
         self, sensitivity: Literal["most", "least"] = "most", at_start: bool = True
@@ -46,6 +47,10 @@ class FisherInformation(Selection):
         self.at_start = at_start
         self.trains_in_dense_phase = not at_start
         self.reset()
+
+    @property
+    def places_weights(self) -> bool:  # noqa: D102
+        return self.at_start
 
     def __str__(self) -> str:
         along = "" if self.at_start else ", along training"

@@ -42,6 +42,11 @@ class Quota(Selection):
         self.by = by
         self.needs_dense_phase = selection.needs_dense_phase
         self.trains_in_dense_phase = selection.trains_in_dense_phase
+        self.goes_by_weights = selection.goes_by_weights
+
+    @property
+    def places_weights(self) -> bool:  # noqa: D102
+        return self.selection.places_weights
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.selection}, by {self.by})"
