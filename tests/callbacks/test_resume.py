@@ -72,15 +72,15 @@ def test_patience_that_runs_out_at_the_end_of_a_phase(tmp_path):
 
     def fit(ckpt_path=None, *extra):
         sft = callback(
-            dense=Phase(max_steps=20, patience=1), sparse=Phase(max_steps=10),
+            dense=Phase(max_steps=25, patience=2), sparse=Phase(max_steps=10),
             monitor="val_loss", mode="max",
         )  # fmt: skip
         run = trainer(sft, *extra, num_sanity_val_steps=0)
         run.fit(Plain(), data(), data(seed=2), ckpt_path=ckpt_path)
         return run.global_step, sft.sft
 
-    steps, expected = fit(None, SaveAt(tmp_path, "on_train_batch_end", [20]))
-    assert steps == 30
-    resumed, sft = fit(tmp_path / "20.ckpt")
+    steps, expected = fit(None, SaveAt(tmp_path, "on_train_batch_end", [25]))
+    assert steps == 35
+    resumed, sft = fit(tmp_path / "25.ckpt")
     assert resumed == steps
     assert sft == expected
