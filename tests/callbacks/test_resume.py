@@ -70,13 +70,17 @@ def test_patience_that_runs_out_at_the_end_of_a_phase(tmp_path):
     On resuming, that validation comes first; it ends the phase, which is over, not the fit.
     """
 
+    class Worse(Plain):
+        def validation_step(self, batch, batch_idx):
+            self.log("val_loss", float(self.trainer.global_step))
+
     def fit(ckpt_path=None, *extra):
         sft = callback(
             dense=Phase(max_steps=25, patience=2), sparse=Phase(max_steps=10),
-            monitor="val_loss", mode="max",
+            monitor="val_loss", mode="min",
         )  # fmt: skip
         run = trainer(sft, *extra, num_sanity_val_steps=0)
-        run.fit(Plain(), data(), data(seed=2), ckpt_path=ckpt_path)
+        run.fit(Worse(), data(), data(seed=2), ckpt_path=ckpt_path)
         return run.global_step, sft.sft
 
     steps, expected = fit(None, SaveAt(tmp_path, "on_train_batch_end", [25]))
