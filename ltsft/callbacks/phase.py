@@ -1,7 +1,7 @@
 """How long a phase is, and where training is in it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -188,6 +188,25 @@ class PhaseClock:
         for name, phase in self.phases.items():
             # `fast_dev_run` asks for a quick walk through everything: both phases, a batch or so.
             self.lengths[name] = is_quick_run(trainer) or phase.num_steps(steps_per_epoch)
+
+    def describe(
+        self, monitor: str | None, scored: Mapping[PhaseName, float | None]
+    ) -> dict[str, dict[str, Any]]:
+        """Steps taken and settings of each phase, for the metadata of what was trained.
+
+        Args:
+            monitor: The metric that the best weights were chosen by.
+            scored: Its best value in each phase that there was.
+        """
+        return {
+            name: {
+                "steps": self.taken[name],
+                "monitor": monitor,
+                "best": best,
+                "l1": self.phases[name].l1,
+            }
+            for name, best in scored.items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, primitives only."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from ltsft.callbacks.best_weights import BestWeights, Mode
+from ltsft.callbacks.choice import choose, log_overlap
 from ltsft.callbacks.l1 import L1Penalty
 from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.outcome import difference
@@ -308,21 +309,8 @@ class SparseMaskCallback(Callback):
         candidates = self._candidates
         if self._monitor.name is None:  # otherwise the best weights were kept as validated
             self.selection.place(candidates, training=False)
-        num_maskable = candidates.num_maskable()
-        rank_zero_info(
-            f"{self.selection}: selecting "
-            + (f"{self._num_selected:,} " if self.selection.needs_budget else "")
-            + f"of {num_maskable:,} maskable entries."
-        )
-        chosen = self.selection.select(candidates, self._num_selected)
-        mask = chosen if self._mask is None else self.rounds.joined(self._mask, chosen)
+        mask = choose(self.selection, candidates, self._num_selected, self.rounds, self._mask)
         check_equal(mask.digest(), "the mask")
-        num_total = sum(parameter.numel() for parameter in self._root.parameters())
-        rank_zero_info(
-            f"Selected {mask.num_selected:,} entries: {mask.density:.2%} of the maskable, "
-            f"{mask.num_selected / num_total:.2%} of the whole model"
-            f"{self.selection.describe(candidates, chosen)}."
-        )
         self.selection.reset()
         return mask
 
@@ -348,13 +336,8 @@ class SparseMaskCallback(Callback):
         if self.selection.goes_by_weights and not self._best.is_newest:
             return False  # the phase would select from weights whose entries were compared already
         mask = self.selection.select(self._candidates, self._num_selected)
-        if (overlap := self.until_settled.compare(mask)) is not None:
-            rank_zero_info(
-                f"In {self.position(trainer)} {overlap:.2%} of the entries that would be selected "
-                "are those of the best weights before."
-            )
-            for logger in trainer.loggers:
-                logger.log_metrics({"selection_overlap": overlap}, step=trainer.global_step)
+        overlap = self.until_settled.compare(mask)
+        log_overlap(overlap, self.position(trainer), trainer)
         return self.until_settled.reached
 
     def _rewind(self) -> None:
@@ -426,20 +409,11 @@ class SparseMaskCallback(Callback):
 
     def _describe(self, pl_module: LightningModule) -> dict[str, Any]:
         """What the fine-tuning says of itself."""
-        phases = {
-            name: {
-                "steps": self._clock.taken[name],
-                "monitor": self._monitor.name,
-                "best": best,
-                "l1": self._clock.phases[name].l1,
-            }
-            for name, best in self._scored.items()
-        }
         return {
             "selection": str(self.selection),
             "rounds": str(self.rounds),
             "rewinding": type(self.rewinding).__name__ if "dense" in self._scored else None,
-            "phases": phases,
+            "phases": self._clock.describe(self._monitor.name, self._scored),
             **getattr(pl_module, "sft_metadata", dict)(),
         }
 
