@@ -1,6 +1,6 @@
 """Run by torchrun-like processes in test_ddp: one fit, its result written to a file.
 
-Usage: python -m tests.callbacks.ddp_fit FOLDER NUM_RANKS ACCUMULATE CKPT_OR_DASH [SELECTION]
+Usage: python -m tests.callbacks.ddp_fit FOLDER NUM_RANKS ACCUMULATE CKPT_OR_DASH [CASE]
 """
 
 import sys
@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from ltsft.callbacks import Phase
-from ltsft.sparse import DiffPruning, LargestChange
+from ltsft.sparse import DiffPruning, Growing
 from tests.callbacks.plain import Plain, callback, data, trainer
 
 
@@ -39,9 +39,10 @@ class Differently(Plain):
         self.double()
 
 
-SELECTIONS = {
-    "LargestChange": LargestChange(),
-    "DiffPruning": DiffPruning(l0=0.01),
+CASES = {
+    "as the paper": {},
+    "gates": {"selection": DiffPruning(l0=0.01)},
+    "rounds": {"rounds": Growing(2)},
 }
 
 
@@ -50,7 +51,7 @@ def main(
     num_ranks: int,
     accumulate: int,
     ckpt_path: Path | None,
-    selection: str = "LargestChange",
+    case: str = "as the paper",
 ) -> None:
     torch.set_num_threads(1)
     import os
@@ -70,7 +71,7 @@ def main(
         10,
         Phase(max_steps=10, l1=1.0),
         Phase(max_epochs=3, l1=1.0),
-        selection=SELECTIONS[selection],
+        **CASES[case],
         monitor="val_loss",
         mode="min",
         output_dir=str(folder),
@@ -88,5 +89,5 @@ def main(
 
 
 if __name__ == "__main__":
-    path, ranks, accumulate, ckpt, *selection = sys.argv[1:]
-    main(Path(path), int(ranks), int(accumulate), None if ckpt == "-" else Path(ckpt), *selection)
+    path, ranks, accumulate, ckpt, *case = sys.argv[1:]
+    main(Path(path), int(ranks), int(accumulate), None if ckpt == "-" else Path(ckpt), *case)

@@ -63,10 +63,11 @@ def test_many_sources_on_two_processes_equal_one(tmp_path):
         assert torch.equal(delta.indices, sft_two.entries[name].indices)
 
 
-def test_gates_are_drawn_alike_on_all_ranks(tmp_path):
-    """DiffPruning; float64, hence 1e-12 as above."""
-    (one,), _ = fit(tmp_path / "one", 1, 1, "-", "DiffPruning")
-    (first, second), _ = fit(tmp_path / "two", 2, 1, "-", "DiffPruning")
+@pytest.mark.parametrize("case", ["gates", "rounds"])
+def test_other_dense_phases_are_alike_on_all_ranks(tmp_path, case):
+    """Gates are drawn alike, rounds begin alike; float64, hence 1e-12 as above."""
+    (one,), _ = fit(tmp_path / "one", 1, 1, "-", case)
+    (first, second), _ = fit(tmp_path / "two", 2, 1, "-", case)
     assert first["mask"] == second["mask"] == one["mask"]
     for name, expected in one["weights"].items():
         assert torch.equal(first["weights"][name], second["weights"][name]), name
