@@ -1,8 +1,8 @@
 """Snakemake, which decides what runs where; the one module that knows it.
 
 Each stage is one job with one marker file, written when all its runs are done. What is done is
-decided per run, by :attr:`~ltsft.study.plan.Run.is_done`: a marker of a stage with a run that is
-not done is removed, and a job skips the runs that are.
+decided per run, by :attr:`~ltsft.study.plan.Run.is_done`: markers from the first stage on with a
+run that is not done are removed, and a job skips the runs that are.
 """
 
 import fcntl
@@ -46,6 +46,7 @@ def run_workflow(plan: list[Run], output: Path, *, jobs: int = 1, executor: str 
         stages = _divide(plan, jobs)
         for name, runs in stages.items():
             _write_job(name, runs, output)
+        _remove_stale_markers(stages, output)
         snakefile = output / "Snakefile"
         write_atomically(snakefile, _snakefile(stages, _num_threads(jobs)))
         _execute(snakefile, output, executor, jobs)
@@ -84,8 +85,19 @@ def _write_job(name: str, runs: list[Run], output: Path) -> None:
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_atomically(path, text)
     (folder / f"{name}.failed").unlink(missing_ok=True)
-    if not all(run.is_done for run in runs):
-        (folder / f"{name}.done").unlink(missing_ok=True)
+
+
+def _remove_stale_markers(stages: dict[str, list[Run]], output: Path) -> None:
+    """Remove the markers from the first stage on that has a run which is not done.
+
+    Those of later stages too, whether or not all their runs are done: Snakemake does not make again
+    what a marker needs that is there itself.
+    """
+    stale = False
+    for name, runs in stages.items():
+        stale = stale or not all(run.is_done for run in runs)
+        if stale:
+            (output / "stages" / f"{name}.done").unlink(missing_ok=True)
 
 
 def _snakefile(stages: dict[str, list[Run]], threads: int) -> str:

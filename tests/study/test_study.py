@@ -188,7 +188,8 @@ def test_only_what_depends_on_a_change_runs_again(finished, ltsft, args, expecte
     assert contents(finished.folder) == before
 
 
-def test_a_lost_result_is_made_again(copy, ltsft, in_this_process):
+def test_a_lost_result_is_made_again(copy, ltsft):
+    """By Snakemake itself, although what depends on it is still there."""
     lost = Path("runs/mini/test/wrong/scores.json")
     before = lost.read_bytes()
     lost.unlink()
