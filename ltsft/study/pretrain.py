@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from ltsft.commands.complaints import OneLineParser
+from ltsft.commands.output import libraries_on_stdout
 from ltsft.study.config import Pretraining
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def main(args: list[str]) -> int:
     parser.add_class_arguments(Pretraining)
     options: Namespace = parser.parse_args(args)
     output, seed = options.pop("output"), options.pop("seed")
-    pretrain(Pretraining(**options.as_dict()), Path(output), seed)
+    with libraries_on_stdout():
+        pretrain(Pretraining(**options.as_dict()), Path(output), seed)
     return 0
 
 
@@ -61,13 +63,11 @@ def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
     import torch
     from torch.nn.functional import cross_entropy
     from transformers import BertConfig, BertForMaskedLM
-    from transformers.utils import logging
 
     from ltsft.data.artificial import family
     from ltsft.data.masking import mask_tokens
     from ltsft.data.text import cut_blocks
 
-    logging.disable_progress_bar()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     languages = family(seed)

@@ -308,6 +308,19 @@ def test_snakemake_stops_at_the_first_failure(ltsft):
     assert not Path("runs/mini/languages").exists()
 
 
+def test_pretraining_leaves_progress_bars_as_they_were(tmp_path):
+    """It may share its process with other commands, in a notebook for one."""
+    from transformers.utils import logging
+
+    from ltsft.study.pretrain import main as pretrain
+
+    args = ["--output", str(tmp_path / "base"), "--languages", "[alora]", "--num_sentences", "30"]
+    args += ["--max_steps", "3", "--batch_size", "4", "--hidden_size", "16", "--num_layers", "1"]
+    assert logging.is_progress_bar_enabled()
+    assert pretrain(args) == 0
+    assert logging.is_progress_bar_enabled()
+
+
 def test_one_study_at_a_time(copy, ltsft):
     Path("runs/mini/test/wrong/scores.json").unlink()
     with open("runs/mini/.lock", "w") as file:
