@@ -371,8 +371,7 @@ class SparseMaskCallback(Callback):
         if self._mask is None:
             return
         self._mask = self._mask.to(next(self._root.parameters()).device)
-        if self._clock.phase == "dense":
-            self._within = self.rounds.within(self._mask)
+        self._within = self.rounds.within(self._mask) if self._clock.phase == "dense" else None
         if self._clock.phase == "sparse" or not self.rounds.sparse_between:
             self._freezer = Freezer(self._root, self._initial, self._mask)
             self._undo += [self._freezer.hold(optimizer).remove for optimizer in trainer.optimizers]

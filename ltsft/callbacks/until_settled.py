@@ -16,9 +16,9 @@ class UntilSettled:
     At each validation that is the best so far, the phase's selection chooses K entries, and the set
     is compared with the one before: their overlap is |A ∩ B| / K. (Worse weights are not what the
     phase would select from, unless the selection goes by gradients; a phase's `patience` is for
-    them.) The phase ends when several overlaps
-    in a row are large enough. Early-bird tickets (You et al., 2020) are found that way: there, the
-    distances between the last five masks are below 0.1.
+    them.) The phase ends when several overlaps in a row are large enough. Early-bird tickets (You
+    et al., 2020) are found that way: there, the distances between the last five masks are below
+    0.1.
 
     Args:
         overlap: Least overlap of two sets that counts as settled, above 0 and at most 1.
