@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ltsft.commands.lightning import SftCLI
-from ltsft.modules.adapters import Adapters
+from ltsft.modules.adapters.adapters import Adapters
 from ltsft.sparse import AllEntries, Biases, Budget, NoEntries, Random
 from tests.tiny import save_base
 

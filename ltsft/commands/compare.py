@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ltsft.commands.complaints import PlainParser
-from ltsft.commands.files import table
-from ltsft.data.conllu import read_conllu
-from ltsft.data.iob2 import read_iob2
+from ltsft.data.formats.conllu import read_conllu
+from ltsft.data.formats.iob2 import read_iob2
 from ltsft.data.pairs import read_pairs
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
 from ltsft.metrics.bootstrap import Score, bootstrap, compare, f1, ratio
+from ltsft.terminal.complaints import PlainParser
+from ltsft.terminal.table import table
 
 Rows = list[tuple[list[str], list[Any]]]
 """Words, or texts, and annotation of each example."""

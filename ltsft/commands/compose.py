@@ -1,17 +1,15 @@
 """``ltsft compose``: fine-tunings as a plain Hugging Face checkpoint, or as one fine-tuning."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltsft.commands.complaints import PlainParser
+from ltsft.atomic import whole_folder
 from ltsft.commands.composed_sft import compose_sft, task_sft, with_head_of
-from ltsft.commands.output import libraries_on_stdout
 from ltsft.errors import LtsftError
 from ltsft.sparse import SparseFineTuning, composition
+from ltsft.terminal.complaints import PlainParser
+from ltsft.terminal.output import libraries_on_stdout
 
 HEADS = {
     "masked-lm": "AutoModelForMaskedLM",
@@ -181,18 +179,13 @@ def save(model: Any, output: Path) -> None:
     """Save a model and the tokenizer of its base; the folder appears when all is written."""
     from transformers import AutoTokenizer
 
+    tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+        with whole_folder(output) as temporary:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
     except OSError as error:
         raise LtsftError(f"`--output` cannot be made: {error}.") from error
-    try:
-        model.save_pretrained(partial)
-        AutoTokenizer.from_pretrained(model.name_or_path).save_pretrained(partial)
-        partial.chmod(0o755)  # mkdtemp makes it private
-        os.replace(partial, output)  # an empty folder may be there
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _weights(given: list[float] | None, names: list[str]) -> list[float]:

@@ -4,11 +4,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ltsft.commands.complaints import PlainParser
-from ltsft.commands.files import table
-from ltsft.modules.adapter_slot import AdapterSlot
-from ltsft.modules.adapters import Adapters
+from ltsft.modules.adapters.adapters import Adapters
+from ltsft.modules.adapters.slot import AdapterSlot
 from ltsft.sparse import EncoderSize, Equivalents, SparseFineTuning
+from ltsft.terminal.complaints import PlainParser
+from ltsft.terminal.table import table
 
 _NUM_TENSORS_SHOWN = 10
 _NUM_WHOLE_SHOWN = 6

@@ -22,14 +22,14 @@ from typing_extensions import override
 import ltsft.data
 import ltsft.sparse
 import ltsft.tasks
+from ltsft.atomic import write_text
 from ltsft.callbacks import LanguageSfts, PhaseProgressBar, SparseMaskCallback
 from ltsft.callbacks.ranks import gather
-from ltsft.commands.complaints import OneLineParser, own_cause
-from ltsft.commands.files import write_atomically
-from ltsft.commands.output import libraries_on_stdout, score_table
 from ltsft.errors import LtsftError
 from ltsft.sparse import Selection
 from ltsft.tasks import Task
+from ltsft.terminal.complaints import OneLineParser, own_cause
+from ltsft.terminal.output import libraries_on_stdout, score_table
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": -1,  # lengths belong to the phases, not to the Trainer
@@ -263,7 +263,7 @@ class SftCLI(LightningCLI):
     @rank_zero_only
     def _write(self, name: str, text: str) -> None:
         path = Path(self.trainer.default_root_dir) / name
-        write_atomically(path, text)
+        write_text(path, text)
         print(f"Wrote {path}.")
 
 

@@ -1,17 +1,17 @@
 """``ltsft overlap``: which entries fine-tunings select in common, pair by pair."""
 
 import json
-import os
 from collections import Counter
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ltsft.commands.complaints import PlainParser
-from ltsft.commands.files import table
+from ltsft.atomic import whole_file
 from ltsft.errors import LtsftError
 from ltsft.sparse import Overlap, SparseFineTuning, overlap
+from ltsft.terminal.complaints import PlainParser
+from ltsft.terminal.table import table
 
 
 def main(name: str, args: list[str]) -> None:
@@ -121,11 +121,9 @@ def save_plot(names: list[str], pairs: dict[tuple[int, int], Overlap], path: Pat
         raise LtsftError(
             f"`--plot` is expected to end in one of {', '.join(sorted(known))}, but got {path}."
         )
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(partial, format=kind)
-        os.replace(partial, path)
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, format=kind)
     except OSError as error:
         raise LtsftError(f"`--plot` cannot be written: {error}.") from error
     print(f"Wrote {path}.")

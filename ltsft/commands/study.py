@@ -5,11 +5,11 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from ltsft.commands.complaints import OneLineParser, own_cause
-from ltsft.commands.files import write_atomically
+from ltsft.atomic import write_text
 from ltsft.errors import LtsftError
 from ltsft.study.config import Study
 from ltsft.study.plan import Run, make_plan
+from ltsft.terminal.complaints import OneLineParser, own_cause
 
 
 def main(name: str, args: list[str]) -> int:
@@ -115,7 +115,7 @@ def _run(plan: list[Run], output: Path, jobs: int, executor: str) -> None:
 
     todo = [run for run in plan if not run.is_done]
     commands = output / "commands.sh"
-    write_atomically(commands, "".join(f"{run.command_line}\n" for run in plan))
+    write_text(commands, "".join(f"{run.command_line}\n" for run in plan))
     print(f"{len(todo)} of {len(plan)} runs to do; the commands are in {commands}.", flush=True)
     begin = time.monotonic()
     if todo:

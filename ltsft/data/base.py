@@ -8,8 +8,8 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from ltsft.data.loading import Collate, EvaluationLoader, TrainingLoader
-from ltsft.data.sampling import EvaluationSampler, TrainingSampler
+from ltsft.data.serving.loading import Collate, EvaluationLoader, TrainingLoader
+from ltsft.data.serving.sampling import EvaluationSampler, TrainingSampler
 from ltsft.errors import LtsftError
 
 ROLE_OF_STAGE = {
@@ -147,7 +147,7 @@ class DataModule(LightningDataModule):
             examples: What to serve.
             collate: Makes a batch of examples.
             sizes: Number of examples of each language.
-            **order: `mixing` and `lengths` of a :class:`~ltsft.data.sampling.TrainingSampler`.
+            **order: `mixing` and `lengths` of the sampler.
         """
         sampler = TrainingSampler(
             sizes,

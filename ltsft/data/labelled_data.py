@@ -11,14 +11,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from ltsft.data.base import ROLE_OF_STAGE, DataModule
-from ltsft.data.collate import Collator, LabelledExamples, LanguageExamples
+from ltsft.data.encoding.ragged import Ragged
+from ltsft.data.encoding.tokenization import Columns
+from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.data.labels import unknown_labels
-from ltsft.data.loading import EvaluationLoader, TrainingLoader
-from ltsft.data.ragged import Ragged
-from ltsft.data.sampling import Mixing
+from ltsft.data.serving.collate import Collator, LabelledExamples, LanguageExamples
+from ltsft.data.serving.loading import EvaluationLoader, TrainingLoader
+from ltsft.data.serving.sampling import Mixing
 from ltsft.data.source import Source, Sources
-from ltsft.data.tokenization import Columns
-from ltsft.data.tokenizer import load_tokenizer
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:

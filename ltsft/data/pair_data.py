@@ -9,13 +9,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
-from ltsft.data.files import write_atomically
+from ltsft.atomic import write_text
+from ltsft.data.encoding.ragged import Ragged
+from ltsft.data.encoding.tokenization import Columns, tokenize_texts
 from ltsft.data.labelled_data import LabelledData
 from ltsft.data.labels import NLI, PADDING_LABEL, UNKNOWN_LABEL
 from ltsft.data.pairs import LabelledTexts, read_pairs
-from ltsft.data.ragged import Ragged
 from ltsft.data.source import Source
-from ltsft.data.tokenization import Columns, tokenize_texts
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:
@@ -152,5 +152,5 @@ class PairData(LabelledData[LabelledTexts]):
             row |= {"label": max(shares, key=shares.__getitem__), "probabilities": shares}
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
         path = folder / f"{language}.jsonl"
-        write_atomically(path, "".join(lines))
+        write_text(path, "".join(lines))
         return path

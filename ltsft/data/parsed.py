@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ltsft.data.conllu import MISSING_HEAD, Sentence, read_conllu
+from ltsft.data.formats.conllu import MISSING_HEAD, Sentence, read_conllu
+from ltsft.data.formats.trees import find_fault
 from ltsft.data.source import Source, Table, artificial_language
-from ltsft.data.trees import find_fault
 from ltsft.errors import LtsftError
 
 _NO_HEAD = (None, "", "_", "None")

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ltsft.data.conllu import Sentence, format_sentence
-from ltsft.data.files import write_atomically
+from ltsft.atomic import write_text
+from ltsft.data.encoding.ragged import Ragged
+from ltsft.data.encoding.tokenization import NO_WORD, Columns, tokenize_words, warn_of_lost_words
+from ltsft.data.formats.conllu import Sentence, format_sentence
 from ltsft.data.labelled_data import LabelledData
 from ltsft.data.labels import RELATIONS, UNKNOWN_LABEL
 from ltsft.data.parsed import read_parsed
-from ltsft.data.ragged import Ragged
 from ltsft.data.source import Source
-from ltsft.data.tokenization import NO_WORD, Columns, tokenize_words, warn_of_lost_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -115,5 +115,5 @@ class ParsingData(LabelledData[Sentence]):
             for sentence, parse in zip(self.examples("predict", language), predictions, strict=True)
         )
         path = folder / f"{language}.conllu"
-        write_atomically(path, text)
+        write_text(path, text)
         return path

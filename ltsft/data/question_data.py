@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from ltsft.data.collate import Collator, LanguageExamples
-from ltsft.data.files import write_atomically
+from ltsft.atomic import write_text
+from ltsft.data.encoding.ragged import Ragged
+from ltsft.data.encoding.tokenization import Columns
+from ltsft.data.encoding.windows import locate, tokenize_windows
 from ltsft.data.labelled_data import LabelledData
 from ltsft.data.labels import PADDING_LABEL
-from ltsft.data.loading import EvaluationLoader
 from ltsft.data.questions import TextQuestion, read_questions
-from ltsft.data.ragged import Ragged
-from ltsft.data.sampling import Draw
+from ltsft.data.serving.collate import Collator, LanguageExamples
+from ltsft.data.serving.loading import EvaluationLoader
+from ltsft.data.serving.sampling import Draw
 from ltsft.data.source import Source
-from ltsft.data.tokenization import Columns
-from ltsft.data.windows import locate, tokenize_windows
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class QuestionData(LabelledData[TextQuestion]):
         pairs = zip(self.examples("predict", language), predictions, strict=True)
         answers = {question.id: answer for question, answer in pairs}
         path = folder / f"{language}.json"
-        write_atomically(path, json.dumps(answers, ensure_ascii=False, indent=1) + "\n")
+        write_text(path, json.dumps(answers, ensure_ascii=False, indent=1) + "\n")
         return path
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ltsft.data.files import numbered_lines
+from ltsft.data.formats.files import numbered_lines
 from ltsft.data.source import Source, Table, artificial_language
 from ltsft.errors import LtsftError
 

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltsft.data.files import file_digest
-from ltsft.data.rows import SUFFIXES, Row, read_rows
+from ltsft.data.formats.files import file_digest
+from ltsft.data.formats.rows import SUFFIXES, Row, read_rows
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Source:
 
     @property
     def is_text_table(self) -> bool:
-        """Whether it is a local file that :func:`~ltsft.data.rows.read_rows` reads."""
+        """Whether it is a local file that :func:`~ltsft.data.formats.rows.read_rows` reads."""
         path = Path(self.path)
         return not self.is_artificial and path.suffix in SUFFIXES and path.is_file()
 

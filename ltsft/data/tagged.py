@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ltsft.data.conllu import read_conllu
-from ltsft.data.iob2 import read_iob2
+from ltsft.data.formats.conllu import read_conllu
+from ltsft.data.formats.iob2 import read_iob2
 from ltsft.data.source import Source, Table, artificial_language
 from ltsft.errors import LtsftError
 

@@ -7,15 +7,15 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
-from ltsft.data.conllu import format_sentence
-from ltsft.data.files import write_atomically
-from ltsft.data.iob2 import count_stray, format_iob2
+from ltsft.atomic import write_text
+from ltsft.data.encoding.ragged import Ragged
+from ltsft.data.encoding.tokenization import Columns, tokenize_words, warn_of_lost_words
+from ltsft.data.formats.conllu import format_sentence
+from ltsft.data.formats.iob2 import count_stray, format_iob2
 from ltsft.data.labelled_data import LabelledData
 from ltsft.data.labels import ENTITIES, UNKNOWN_LABEL, UPOS, map_tag
-from ltsft.data.ragged import Ragged
 from ltsft.data.source import Source
 from ltsft.data.tagged import TagFormat, TaggedSentence, read_tagged
-from ltsft.data.tokenization import Columns, tokenize_words, warn_of_lost_words
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:
@@ -130,5 +130,5 @@ class TaggingData(LabelledData[TaggedSentence]):
                 for sentence, tags in pairs
             )
         path = folder / f"{language}.{self.format}"
-        write_atomically(path, text)
+        write_text(path, text)
         return path

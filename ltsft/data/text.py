@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ltsft.data.cache import digest
-from ltsft.data.files import file_digest, numbered_lines
+from ltsft.data.encoding.cache import digest
+from ltsft.data.encoding.tokenization import SECONDS_BEFORE_A_BAR
+from ltsft.data.formats.files import file_digest, numbered_lines
 from ltsft.data.source import Source, Table, artificial_language, string_at
-from ltsft.data.tokenization import SECONDS_BEFORE_A_BAR
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from torch import Tensor
 from typing_extensions import override
 
 from ltsft.data.base import DataModule
-from ltsft.data.cache import cached
-from ltsft.data.loading import EvaluationLoader, Examples, TrainingLoader
-from ltsft.data.masking import MaskingCollator
+from ltsft.data.encoding.cache import cached
+from ltsft.data.encoding.tokenization import tokenizer_digest
+from ltsft.data.encoding.tokenizer import load_tokenizer
+from ltsft.data.serving.loading import EvaluationLoader, Examples, TrainingLoader
+from ltsft.data.serving.masking import MaskingCollator
 from ltsft.data.source import Source
 from ltsft.data.text import corpus_key, cut_blocks, read_text
-from ltsft.data.tokenization import tokenizer_digest
-from ltsft.data.tokenizer import load_tokenizer
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:

@@ -17,8 +17,6 @@ order, and the same value is to give the same bytes.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ltsft.atomic import whole_file
 from ltsft.errors import LtsftError
 from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
 from ltsft.sparse.metadata import Metadata
@@ -37,7 +36,7 @@ FORMAT_VERSION = 1
 
 
 def save(sft: SparseFineTuning, path: Path) -> None:
-    """Write `sft` to `path`, under a temporary name first: never half a file under the final one.
+    """Write `sft` to `path`.
 
     Raises:
         LtsftError: If the folder cannot be written to.
@@ -58,17 +57,10 @@ def save(sft: SparseFineTuning, path: Path) -> None:
     }
     header = {"ltsft": json.dumps(about, ensure_ascii=False)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+        with whole_file(path) as temporary:
+            save_file(tensors, temporary, header)
     except OSError as error:
         raise LtsftError(f"`{path}` is expected to be writable, but: {error.strerror}.") from error
-    try:
-        save_file(tensors, temporary, header)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def load(path: Path) -> SparseFineTuning:

@@ -13,9 +13,9 @@ import time
 import traceback
 from pathlib import Path
 
+from ltsft.atomic import write_text
 from ltsft.cli import USER_ERROR, one_line
 from ltsft.cli import main as ltsft
-from ltsft.commands.files import write_atomically
 from ltsft.errors import LtsftError
 from ltsft.study.plan import STAMP, Run
 
@@ -57,11 +57,11 @@ def run_job(path: str) -> int:
             last = lines[-1] if lines else "it said nothing"
             if status != USER_ERROR:  # a user's mistake is one line, a crash needs more
                 print("\n".join(lines[-_NUM_LAST_LINES:]), file=sys.stderr)
-            write_atomically(failure, json.dumps({"run": label, "log": str(log), "last": last}))
+            write_text(failure, json.dumps({"run": label, "log": str(log), "last": last}))
             return status
         clear = "\033[K" if sys.stdout.isatty() else ""
         print(f"{label}{place} done in {seconds // 60}:{seconds % 60:02d}{clear}", flush=True)
-    write_atomically(Path(job["marker"]), json.dumps([run.key for run in runs]) + "\n")
+    write_text(Path(job["marker"]), json.dumps([run.key for run in runs]) + "\n")
     return 0
 
 
@@ -71,7 +71,7 @@ def _run(run: Run, log: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [*run.command, *_resume(run, folder)]
-    write_atomically(folder / STARTED, json.dumps({"key": run.key}))
+    write_text(folder / STARTED, json.dumps({"key": run.key}))
     begin = time.time()
     with (
         log.open("w", encoding="utf-8", buffering=1) as file,
@@ -90,7 +90,7 @@ def _run(run: Run, log: Path) -> int:
     if status == 0:
         stamp = {"key": run.key, "command": run.command_line, "seconds": time.time() - begin}
         (folder / STARTED).unlink(missing_ok=True)
-        write_atomically(folder / STAMP, json.dumps(stamp, indent=2) + "\n")
+        write_text(folder / STAMP, json.dumps(stamp, indent=2) + "\n")
     return status
 
 

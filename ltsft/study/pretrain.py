@@ -1,15 +1,15 @@
 """A tiny masked LM, pretrained on built-in artificial languages: the quickstart's base model."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from ltsft.commands.complaints import OneLineParser
-from ltsft.commands.output import libraries_on_stdout
+from ltsft.atomic import whole_folder
 from ltsft.study.config import Pretraining
+from ltsft.terminal.complaints import OneLineParser
+from ltsft.terminal.output import libraries_on_stdout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,7 +65,7 @@ def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
     from transformers import BertConfig, BertForMaskedLM
 
     from ltsft.data.artificial import family
-    from ltsft.data.masking import mask_tokens
+    from ltsft.data.serving.masking import mask_tokens
     from ltsft.data.text import cut_blocks
 
     torch.manual_seed(seed)
@@ -129,11 +129,10 @@ def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
             print(f"step {step} of {settings.max_steps}: loss {total / 100:.3f}", flush=True)
             total = 0.0
 
-    partial = output.with_name(f"{output.name}.partial")
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    shutil.rmtree(output, ignore_errors=True)
-    os.replace(partial, output)
+    with whole_folder(output) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        shutil.rmtree(output, ignore_errors=True)
 
 
 if __name__ == "__main__":

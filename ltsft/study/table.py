@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ltsft.commands.files import table, write_atomically
+from ltsft.atomic import write_text
 from ltsft.errors import LtsftError
 from ltsft.study.cost import Cost, cost_of
 from ltsft.study.plan import languages_under
+from ltsft.terminal.table import table
 
 
 def main(args: list[str]) -> int:
@@ -31,9 +32,9 @@ def main(args: list[str]) -> int:
     options = parser.parse_args(args)
     result = collect(options.cases, options.source, options.targets)
     folder = Path(options.output) / "table"
-    write_atomically(folder / "table.json", json.dumps(result.to_json(), indent=2) + "\n")
-    write_atomically(folder / "table.csv", as_csv(result))
-    write_atomically(folder / "table.md", as_markdown(result) + "\n")
+    write_text(folder / "table.json", json.dumps(result.to_json(), indent=2) + "\n")
+    write_text(folder / "table.csv", as_csv(result))
+    write_text(folder / "table.md", as_markdown(result) + "\n")
     return 0
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ltsft.commands.files import write_atomically
+from ltsft.atomic import write_text
 from ltsft.errors import LtsftError
 from ltsft.study.plan import Run
 
@@ -48,7 +48,7 @@ def run_workflow(plan: list[Run], output: Path, *, jobs: int = 1, executor: str 
             _write_job(name, runs, output)
         _remove_stale_markers(stages, output)
         snakefile = output / "Snakefile"
-        write_atomically(snakefile, _snakefile(stages, _num_threads(jobs)))
+        write_text(snakefile, _snakefile(stages, _num_threads(jobs)))
         _execute(snakefile, output, executor, jobs)
     for failure in sorted((output / "stages").glob("*.failed")):
         said = json.loads(failure.read_text(encoding="utf-8"))
@@ -83,7 +83,7 @@ def _write_job(name: str, runs: list[Run], output: Path) -> None:
     text = json.dumps(job, indent=2, ensure_ascii=False) + "\n"
     path = folder / f"{name}.json"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_atomically(path, text)
+        write_text(path, text)
     (folder / f"{name}.failed").unlink(missing_ok=True)
 
 

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from ltsft.errors import LtsftError
-from ltsft.modules.adapter_slot import SlotName
-from ltsft.modules.adapters import Adapters
+from ltsft.modules.adapters.adapters import Adapters
+from ltsft.modules.adapters.slot import SlotName
 from ltsft.sparse import ScopeRules, SparseFineTuning
 from ltsft.sparse.scope import owned_by
 from ltsft.tasks.encoder import build_encoder, config_values, is_inside, load_encoder

@@ -10,8 +10,8 @@ from torchmetrics import Metric
 from transformers import AutoModelForQuestionAnswering
 from typing_extensions import override
 
+from ltsft.data.encoding.tokenization import NO_CHARACTER
 from ltsft.data.labels import PADDING_LABEL
-from ltsft.data.tokenization import NO_CHARACTER
 from ltsft.errors import LtsftError
 from ltsft.metrics import AnswerScore, MeanLoss, best_spans
 from ltsft.tasks.base import Batch, Task

@@ -6,9 +6,9 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
-from ltsft.modules.adapter_slot import SlotName
-from ltsft.modules.adapters import Adapters
-from ltsft.modules.insertion import insert_adapters, neighbours, slot_modules
+from ltsft.modules.adapters.adapters import Adapters
+from ltsft.modules.adapters.insertion import insert_adapters, neighbours, slot_modules
+from ltsft.modules.adapters.slot import SlotName
 from ltsft.sparse.applied import base_digests
 
 

@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from ltsft.callbacks import Phase, UntilSettled
-from ltsft.data.loading import Examples, TrainingLoader
-from ltsft.data.sampling import TrainingSampler
+from ltsft.data.serving.loading import Examples, TrainingLoader
+from ltsft.data.serving.sampling import TrainingSampler
 from ltsft.errors import LtsftError
 from ltsft.sparse import (
     Growing,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ltsft.cli import main
-from ltsft.modules.adapters import Adapters
-from ltsft.modules.insertion import insert_adapters, slot_modules
+from ltsft.modules.adapters.adapters import Adapters
+from ltsft.modules.adapters.insertion import insert_adapters, slot_modules
 from ltsft.sparse import Metadata, SparseFineTuning
 from ltsft.tasks import MaskedLM
 from tests.tiny import save_base

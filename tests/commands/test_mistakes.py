@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltsft.commands.complaints import in_words
+from ltsft.terminal.complaints import in_words
 from tests import tiny
 from tests.trained import QUICK, TAGGER, TEXT
 

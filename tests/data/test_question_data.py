@@ -12,8 +12,8 @@ import torch
 from transformers import AutoTokenizer
 
 from ltsft.data import QuestionData
+from ltsft.data.encoding.windows import locate, shorten, tokenize_windows
 from ltsft.data.questions import Answer, TextQuestion
-from ltsft.data.windows import locate, shorten, tokenize_windows
 from ltsft.errors import LtsftError
 from tests.data.test_questions import squad
 

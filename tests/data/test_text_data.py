@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ltsft.data import Source, TextData
+from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.data.text import cut_blocks
-from ltsft.data.tokenizer import load_tokenizer
 from ltsft.errors import LtsftError
 
 MINI = Path(__file__).parents[3] / "shared/models/mini-mmt"

@@ -10,8 +10,8 @@ from transformers import AutoModel, AutoModelForTokenClassification
 
 from ltsft.callbacks import LanguageSfts, Phase, SparseMaskCallback
 from ltsft.errors import LtsftError
-from ltsft.modules.adapters import Adapters
-from ltsft.modules.insertion import insert_adapters
+from ltsft.modules.adapters.adapters import Adapters
+from ltsft.modules.adapters.insertion import insert_adapters
 from ltsft.sparse import AllEntries, NoEntries, SparseFineTuning
 from ltsft.tasks import MaskedLM, Tagger
 from tests.callbacks.plain import loader_of, trainer, values

@@ -10,7 +10,7 @@ from udtools.udeval import load_conllu_file
 
 from ltsft.data.artificial import Sentence, family
 from ltsft.data.artificial.family import WORD_ORDERS
-from ltsft.data.conllu import read_conllu
+from ltsft.data.formats.conllu import read_conllu
 from ltsft.data.labels import ENTITIES, UPOS
 from ltsft.errors import LtsftError
 

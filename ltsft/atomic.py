@@ -1,0 +1,102 @@
+"""The one way to write: under a temporary name beside the target, synced, then renamed.
+
+Nobody ever sees half a file or folder under its final name, whatever ends the process.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ltsft.errors import LtsftError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file: what the block writes to the path it is given is `path` afterwards.
+
+    Folders above are made. If the block raises, nothing is left behind and an older file stays.
+
+    Args:
+        path: The final name.
+
+    Yields:
+        A temporary name in the same folder, of an empty file.
+
+    Raises:
+        OSError: If the folder cannot be made or written to.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with whole_file(Path(folder, "a.txt")) as temporary:
+        ...         _ = temporary.write_text("all of it")
+        ...     Path(folder, "a.txt").read_text()
+        'all of it'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # mkstemp makes it private
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Write a folder: what the block writes into the one it is given is in `path` afterwards.
+
+    Folders above are made. If the block raises, nothing is left behind.
+
+    Args:
+        path: The final name; there may be an empty folder, but none with anything in it once the
+            block is done.
+
+    Yields:
+        A temporary, empty folder beside it.
+
+    Raises:
+        OSError: If the folder cannot be made or written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)  # mkdtemp makes it private
+        for inside in [*temporary.rglob("*"), temporary]:
+            _sync(inside)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8.
+
+    Raises:
+        LtsftError: If it cannot be written.
+    """
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LtsftError(
+            f"{path} is expected to be in a folder that can be written to, but: {error}."
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk before what depends on it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""From text to the numbers of sub-words: tokenizers, and what was tokenised once."""

@@ -1,0 +1,1 @@
+"""What comes from strangers, or goes to them: other projects' files."""

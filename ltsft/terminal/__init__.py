@@ -1,0 +1,1 @@
+"""How a command listens and speaks: parsers, complaints on one line, tables, logs."""
