@@ -26,7 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         A temporary name in the same folder, of an empty file.
 
     Raises:
-        OSError: If the folder cannot be made or written to.
+        LtsftError: If the folder cannot be made or written to.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -35,8 +35,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         ...     Path(folder, "a.txt").read_text()
         'all of it'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _one_line(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -63,10 +64,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         A temporary, empty folder beside it.
 
     Raises:
-        OSError: If the folder cannot be made or written to.
+        LtsftError: If the folder cannot be made or written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    with _one_line(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
         temporary.chmod(0o755)  # mkdtemp makes it private
@@ -82,15 +84,18 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8.
 
     Raises:
-        LtsftError: If it cannot be written.
+        LtsftError: If the folder cannot be made or written to.
     """
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
     try:
-        with whole_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
-        raise LtsftError(
-            f"{path} is expected to be in a folder that can be written to, but: {error}."
-        ) from error
+        raise LtsftError(f"`{path}` is expected to be writable, but: {error.strerror}.") from error
 
 
 def _sync(path: Path) -> None:

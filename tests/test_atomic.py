@@ -6,6 +6,12 @@ from ltsft.atomic import whole_file, whole_folder, write_text
 from ltsft.errors import LtsftError
 
 
+def _write_half(writing, place):
+    with writing as temporary:
+        place(temporary).write_text("half")
+        raise RuntimeError
+
+
 def test_a_file_appears_only_when_the_block_is_done(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with whole_file(path) as temporary:
@@ -19,9 +25,8 @@ def test_a_file_appears_only_when_the_block_is_done(tmp_path):
 def test_an_error_leaves_the_older_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("older")
-    with pytest.raises(RuntimeError), whole_file(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _write_half(whole_file(path), lambda temporary: temporary)
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -39,13 +44,12 @@ def test_a_folder_appears_only_when_the_block_is_done(tmp_path):
 
 
 def test_an_error_leaves_no_folder(tmp_path):
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "model") as temporary:
-        (temporary / "a.txt").write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _write_half(whole_folder(tmp_path / "model"), lambda temporary: temporary / "a.txt")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(LtsftError, match="expected to be in a folder that can be written to"):
+    with pytest.raises(LtsftError, match="expected to be writable"):
         write_text(tmp_path / "file" / "a.txt", "text")

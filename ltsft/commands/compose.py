@@ -184,7 +184,7 @@ def save(model: Any, output: Path) -> None:
         with whole_folder(output) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-    except OSError as error:
+    except (OSError, LtsftError) as error:
         raise LtsftError(f"`--output` cannot be made: {error}.") from error
 
 

@@ -124,6 +124,6 @@ def save_plot(names: list[str], pairs: dict[tuple[int, int], Overlap], path: Pat
     try:
         with whole_file(path) as temporary:
             figure.savefig(temporary, format=kind)
-    except OSError as error:
+    except (OSError, LtsftError) as error:
         raise LtsftError(f"`--plot` cannot be written: {error}.") from error
     print(f"Wrote {path}.")

@@ -56,11 +56,8 @@ def save(sft: SparseFineTuning, path: Path) -> None:
         "sft": json.loads(metadata),
     }
     header = {"ltsft": json.dumps(about, ensure_ascii=False)}
-    try:
-        with whole_file(path) as temporary:
-            save_file(tensors, temporary, header)
-    except OSError as error:
-        raise LtsftError(f"`{path}` is expected to be writable, but: {error.strerror}.") from error
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, header)
 
 
 def load(path: Path) -> SparseFineTuning:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ltsft import __version__
 from ltsft.atomic import whole_file
+from ltsft.errors import LtsftError
 
 VARIABLE = "LTSFT_CACHE"
 """Environment variable with the folder of the cache; empty: nothing is kept."""
@@ -51,10 +52,10 @@ def cached(key: Iterable[str | bytes], make: Callable[[], dict[str, Tensor]]) ->
         try:
             with whole_file(path) as temporary:
                 save_file({name: t.contiguous() for name, t in result.items()}, temporary)
-        except OSError as error:
+        except (OSError, LtsftError) as error:
             rank_zero_info(
-                f"The cache {folder} cannot be written to ({error.strerror}); set {VARIABLE} to "
-                "another folder, or to nothing."
+                f"The cache {folder} cannot be written to ({error}); set {VARIABLE} to another "
+                "folder, or to nothing."
             )
     return result
 
