@@ -6,7 +6,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ltsft.callbacks import random_state
-from ltsft.callbacks.ranks import gather
+from ltsft.sparse import current_ranks
 
 
 class ResumedRandom:
@@ -22,11 +22,11 @@ class ResumedRandom:
         self._of_ranks: list[dict[str, Any]] = []
 
     @staticmethod
-    def state() -> list[dict[str, Any]]:
+    def state_dict() -> list[dict[str, Any]]:
         """What to save: each rank's state as it is now."""
-        return gather(random_state.capture())
+        return current_ranks().gather(random_state.capture())
 
-    def load(self, of_ranks: list[dict[str, Any]]) -> None:
+    def load_state_dict(self, of_ranks: list[dict[str, Any]]) -> None:
         """Take the states that were saved."""
         self._of_ranks = of_ranks
 

@@ -1,17 +1,14 @@
 """What a fit's settings mean for the module at hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from ltsft.callbacks.language_sfts import LanguageSfts
-from ltsft.callbacks.trainer_loops import has_validation
-from ltsft.callbacks.until_settled import UntilSettled
-from ltsft.callbacks.weights import TrainedWeights
 from ltsft.errors import LtsftError
-from ltsft.sparse import Budget, Rewinding, Rounds, Scope, ScopeRules, Selection
+from ltsft.sparse import Budget, Scope, ScopeRules, Selection
 
 
 def resolve_scope(rules: ScopeRules | None, pl_module: LightningModule, root: nn.Module) -> Scope:
@@ -82,79 +79,33 @@ def freeze(root: nn.Module, scope: Scope) -> Callable[[], None]:
     return undo
 
 
-def check_resumable(
-    state: dict[str, Any],
-    weights: TrainedWeights,
-    num_params: int,
-    settings: dict[str, str],
-) -> None:
+def check_resumable(state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another fit.
 
     Args:
-        state: The callback's state in the checkpoint.
-        weights: What trains now.
-        num_params: K now.
-        settings: What else has to be as it was, by option.
+        state: The settings that the checkpoint was written under: what is `trained`, K, and other
+            `options` by name.
+        settings: Those of now.
 
     Raises:
         LtsftError: If anything is another.
     """
-    if odd := sorted(state["initial"].keys() ^ weights.tensors().keys()):
+    if odd := sorted({*state["trained"]} ^ {*settings["trained"]}):
         raise LtsftError(
             "the checkpoint is expected to be of a fit with the same model and `sparse.scope`, "
             f"but `{odd[0]}` trains in one and not in the other."
         )
-    if state["num_params"] != num_params:
+    if state["num_params"] != settings["num_params"]:
         raise LtsftError(
             "the checkpoint is expected to be of a fit with the same `sparse.budget`, but it "
-            f"has {state['num_params']:,} entries and this one {num_params:,}."
+            f"has {state['num_params']:,} entries and this one {settings['num_params']:,}."
         )
-    for name, value in settings.items():
-        if (before := state["settings"][name]) != value:
+    for name, before in state["options"].items():
+        if (value := settings["options"][name]) != before:
             raise LtsftError(
                 f"the checkpoint is expected to be of a fit with the same `sparse.{name}`, but "
                 f"it was {before} there and is {value} here."
             )
-
-
-def check_rewinding(rewinding: Rewinding, selection: Selection) -> None:
-    """Refuse a rewinding to what a dense phase trained, where it trains nothing.
-
-    Raises:
-        LtsftError: If so.
-    """
-    if rewinding.uses_dense_phase and not selection.needs_dense_phase:
-        raise LtsftError(
-            f"`sparse.rewinding` is expected to be left out with `{type(selection).__name__}`, "
-            f"which has no dense phase, but got `{type(rewinding).__name__}`."
-        )
-    if rewinding.uses_dense_phase and not selection.trains_in_dense_phase:
-        raise LtsftError(
-            f"`sparse.rewinding` is expected to be `ToStart` with `{selection}`, which keeps the "
-            "weights at their start in the dense phase (`at_start: false` lets them train), but "
-            f"got `{type(rewinding).__name__}`."
-        )
-
-
-def check_rounds(rounds: Rounds, selection: Selection, rewinding: Rewinding) -> None:
-    """Refuse several rounds where they cannot be.
-
-    Raises:
-        LtsftError: If there is no dense phase, or no budget to divide; or if a sparse phase is
-            expected in each round and there is none.
-    """
-    if rounds.num == 1:
-        return
-    if not (selection.needs_dense_phase and selection.needs_budget):
-        raise LtsftError(
-            f"`sparse.rounds` is expected to be left out with `{selection}`, which has no dense "
-            f"phase or no budget, but got {rounds}."
-        )
-    if rounds.sparse_between and not rewinding.needs_sparse_phase:
-        raise LtsftError(
-            f"`sparse.rounds` is expected to be `Shrinking` with `{type(rewinding).__name__}`, "
-            f"which leaves out sparse phases, but got {rounds}."
-        )
 
 
 def check_order(callback: Callback, selection: Selection, trainer: Trainer) -> None:
@@ -170,26 +121,4 @@ def check_order(callback: Callback, selection: Selection, trainer: Trainer) -> N
             "`trainer.callbacks` is expected to have `SparseMaskCallback` before `LanguageSfts` "
             f"with `{selection}`, which puts weights of its own in place for each batch, but they "
             "are the other way round."
-        )
-
-
-def check_until_settled(
-    until_settled: UntilSettled | None, selection: Selection, trainer: Trainer
-) -> None:
-    """Refuse to wait for a set of entries where none is ever compared.
-
-    Raises:
-        LtsftError: If there is no dense phase, or no validation to compare at.
-    """
-    if until_settled is None:
-        return
-    if not selection.needs_dense_phase:
-        raise LtsftError(
-            f"`sparse.until_settled` is expected to be left out with `{selection}`, which has no "
-            "dense phase."
-        )
-    if not has_validation(trainer):
-        raise LtsftError(
-            "`sparse.until_settled` is expected beside validations, at which sets of entries are "
-            "compared, but there are none; give validation data or leave it out."
         )

@@ -3,14 +3,18 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from ltsft.callbacks.stopping import Stop, Validated
+from ltsft.callbacks.trainer_loops import has_validation
 from ltsft.errors import LtsftError
-from ltsft.sparse import Mask
+from ltsft.sparse import Mask, Selection
 
 
 @dataclass
-class UntilSettled:
+class UntilSettled(Stop):
     """When the set of entries that a dense phase would choose has settled.
 
     At each validation that is the best so far, the phase's selection chooses K entries, and the set
@@ -52,6 +56,40 @@ class UntilSettled:
                 "`sparse.until_settled.patience` is expected to be 1 or more, but got "
                 f"{self.patience}."
             )
+
+    def check(self, selection: Selection, trainer: Trainer) -> None:
+        """Refuse to wait for a set of entries where none is ever compared.
+
+        Raises:
+            LtsftError: If there is no dense phase, or no validation to compare at.
+        """
+        if not selection.needs_dense_phase:
+            raise LtsftError(
+                f"`sparse.until_settled` is expected to be left out with `{selection}`, which has "
+                "no dense phase."
+            )
+        if not has_validation(trainer):
+            raise LtsftError(
+                "`sparse.until_settled` is expected beside validations, at which sets of entries "
+                "are compared, but there are none; give validation data or leave it out."
+            )
+
+    def ends(self, validated: Validated) -> bool:
+        """Whether the dense phase would choose the same entries again and again."""
+        if validated.clock.phase != "dense":
+            return False
+        if validated.goes_by_weights and not validated.best.is_newest:
+            return False  # the phase would select from weights whose entries were compared already
+        overlap = self.compare(validated.would_select())
+        if overlap is not None:
+            trainer = validated.trainer
+            rank_zero_info(
+                f"In {validated.clock.position(trainer)} {overlap:.2%} of the entries that would "
+                "be selected are those of the best weights before."
+            )
+            for logger in trainer.loggers:
+                logger.log_metrics({"selection_overlap": overlap}, step=trainer.global_step)
+        return self.reached
 
     def compare(self, mask: Mask) -> float | None:
         """Compare a set with the one before, and keep it for the next time.

@@ -24,9 +24,8 @@ import ltsft.sparse
 import ltsft.tasks
 from ltsft.atomic import write_text
 from ltsft.callbacks import LanguageSfts, PhaseProgressBar, SparseMaskCallback
-from ltsft.callbacks.ranks import gather
 from ltsft.errors import LtsftError
-from ltsft.sparse import Selection
+from ltsft.sparse import Selection, current_ranks
 from ltsft.tasks import Task
 from ltsft.terminal.complaints import OneLineParser, own_cause
 from ltsft.terminal.output import libraries_on_stdout, score_table
@@ -245,7 +244,7 @@ class SftCLI(LightningCLI):
         per_language = [batches] if len(languages) == 1 else batches
         for language, own in zip(languages, per_language, strict=True):
             # Rank r predicted the examples r, r + world size, …
-            shards = gather([prediction for batch in own for prediction in batch])
+            shards = current_ranks().gather([prediction for batch in own for prediction in batch])
             predictions = [p for row in zip_longest(*shards, fillvalue=_NOTHING) for p in row]
             while predictions and predictions[-1] is _NOTHING:
                 predictions.pop()

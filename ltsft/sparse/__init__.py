@@ -2,9 +2,10 @@
 
 Read in this order: :mod:`scope` (which parameters take part), :mod:`budget` (how many entries may
 move) and :mod:`equivalents`, :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`,
-:mod:`rewinding` (where the sparse phase starts) and :mod:`rounds`, :mod:`freezer` (training only
-those), :mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking
-it off), :mod:`slots` (which models can hold an adapter), :mod:`composition`, :mod:`file_format`,
+:mod:`rewinding` (where the sparse phase starts) and :mod:`rounds`, :mod:`program` (the order of all
+that), :mod:`holds` (training only those), :mod:`ticket` (Algorithm 1 out of these),
+:mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking it off),
+:mod:`slots` (which models can hold an adapter), :mod:`composition`, :mod:`file_format`,
 :mod:`overlap`.
 """
 
@@ -12,11 +13,14 @@ from ltsft.sparse.applied import Applied
 from ltsft.sparse.budget import Budget
 from ltsft.sparse.equivalents import EncoderSize, Equivalents
 from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
-from ltsft.sparse.freezer import Freezer
+from ltsft.sparse.holds import Hold, Masked
+from ltsft.sparse.l1 import add_l1_gradient
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.overlap import Overlap, overlap
+from ltsft.sparse.program import Leg, PhaseName, Program
 from ltsft.sparse.ranking import select_largest
+from ltsft.sparse.ranks import Ranks, Replicas, current_ranks
 from ltsft.sparse.rewinding import LearningRate, Prune, Rewinding, Sign, ToStart, ToStep
 from ltsft.sparse.rounds import Growing, Rounds, Shrinking
 from ltsft.sparse.scope import Scope, ScopeRules
@@ -34,6 +38,7 @@ from ltsft.sparse.selection import (
     Random,
     Selection,
 )
+from ltsft.sparse.ticket import Ticket
 
 __all__ = [
     "AllEntries",
@@ -46,18 +51,24 @@ __all__ = [
     "EncoderSize",
     "Equivalents",
     "FisherInformation",
-    "Freezer",
     "Growing",
+    "Hold",
     "LargestChange",
     "LearningRate",
+    "Leg",
     "LowRankChange",
     "Mask",
+    "Masked",
     "Metadata",
     "NoEntries",
     "Overlap",
+    "PhaseName",
+    "Program",
     "Prune",
     "Quota",
     "Random",
+    "Ranks",
+    "Replicas",
     "Rewinding",
     "Rounds",
     "Scope",
@@ -67,8 +78,11 @@ __all__ = [
     "Sign",
     "SparseDelta",
     "SparseFineTuning",
+    "Ticket",
     "ToStart",
     "ToStep",
+    "add_l1_gradient",
+    "current_ranks",
     "overlap",
     "select_largest",
 ]

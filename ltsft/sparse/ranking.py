@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ltsft.errors import LtsftError
 from ltsft.sparse.mask import Mask
+from ltsft.sparse.ranks import Ranks
 
 Scores = Callable[[], Iterable[tuple[str, Tensor]]]
 
@@ -30,6 +31,7 @@ def select_largest(
     scores: Scores | Mapping[str, Tensor],
     num_params: int,
     within: Mapping[str, Tensor] | None = None,
+    ranks: Ranks | None = None,
 ) -> Mask:
     """Select exactly `num_params` entries with the largest scores, over all tensors together.
 
@@ -42,9 +44,11 @@ def select_largest(
             pairs anew each time it is called, always in the same order and bit for bit the same.
         num_params: K, from 0 to the number of all entries.
         within: Tensor name -> True where an entry may be selected at all; ``None``: everywhere.
+        ranks: The processes that select together, K entries over all of them; ``None``: this alone.
+            Where each holds a shard of every tensor, shards follow each other in rank order.
 
     Returns:
-        The mask with exactly K entries True.
+        The mask over this process's entries; over all processes exactly K are True.
 
     Raises:
         LtsftError: If K is out of range, or a score is negative, NaN or infinite.
@@ -58,27 +62,33 @@ def select_largest(
     if isinstance(scores, Mapping):
         mapping = scores
         scores = mapping.items
+    ranks = ranks or Ranks()
     if within is not None:
-        return _expand(select_largest(_inside(scores, within), num_params), within)
+        return _expand(select_largest(_inside(scores, within), num_params, ranks=ranks), within)
 
-    threshold, num_ties = _threshold(scores, num_params)
+    threshold, num_ties = _threshold(scores, num_params, ranks)
 
     masks = {}
     for name, score in scores():
         mask = torch.zeros(score.numel(), dtype=torch.bool, device=score.device)
+        num_chosen = 0  # of this process's ties in this tensor
+        if num_ties:
+            num_here = sum(int((bits == threshold).sum()) for _, bits in _chunks(score))
+            num_before, num_everywhere = ranks.order_ties(num_here)
+            num_chosen = min(max(num_ties - num_before, 0), num_here)
+            num_ties = max(num_ties - num_everywhere, 0)
         for start, bits in _chunks(score):
             chosen = bits > threshold
-            if num_ties:
-                ties = (bits == threshold).nonzero().flatten()[:num_ties]
+            if num_chosen:
+                ties = (bits == threshold).nonzero().flatten()[:num_chosen]
                 chosen[ties] = True
-                num_ties -= len(ties)
+                num_chosen -= len(ties)
             mask[start : start + len(bits)] = chosen
         masks[name] = mask.view(score.shape)
     selected = Mask(masks)
-    if selected.num_selected != num_params:
-        raise RuntimeError(
-            f"{selected.num_selected:,} instead of {num_params:,} entries were selected: {_UNEQUAL}"
-        )
+    total = int(ranks.sum_counts(torch.tensor(selected.num_selected)))
+    if total != num_params:
+        raise RuntimeError(f"{total:,} instead of {num_params:,} entries were selected: {_UNEQUAL}")
     return selected
 
 
@@ -119,9 +129,10 @@ def ascending(scores: Tensor) -> Tensor:
     return torch.where(bits < 0, -1, _BITS_OF_INFINITY[scores.dtype] - 1 - bits)
 
 
-def _threshold(scores: Scores, num_params: int) -> tuple[float, int]:
+def _threshold(scores: Scores, num_params: int, ranks: Ranks) -> tuple[float, int]:
     """Find the bits of the K-th largest score, and how many entries equal to it are selected."""
     counts, num_bits = _count_leading_digits(scores)
+    counts = ranks.sum_counts(counts)
     num_entries = int(counts.sum())
     if not 0 <= num_params <= num_entries:
         raise LtsftError(
@@ -138,7 +149,7 @@ def _threshold(scores: Scores, num_params: int) -> tuple[float, int]:
                 high = bits >> shift
                 digits = high[(high >> _DIGIT_BITS) == prefix] & (_NUM_DIGITS - 1)
                 counts += torch.bincount(digits, minlength=_NUM_DIGITS).cpu()
-        digit, missing = _digit_of(counts, missing)
+        digit, missing = _digit_of(ranks.sum_counts(counts), missing)
         prefix = (prefix << _DIGIT_BITS) | digit
     return prefix, missing
 

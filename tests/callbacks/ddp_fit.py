@@ -27,7 +27,7 @@ class Ranks(Callback):
 
     def on_train_end(self, trainer, module):
         sft = next(c for c in trainer.callbacks if hasattr(c, "sft"))
-        result = {"weights": module.state_dict(), "mask": sft._mask.digest()}
+        result = {"weights": module.state_dict(), "mask": sft.ticket.mask.digest()}
         torch.save(result, self.folder / f"rank{trainer.global_rank}.pt")
 
 

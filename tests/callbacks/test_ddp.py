@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltsft.callbacks.ranks import check_equal, gather
-from ltsft.errors import LtsftError
 from ltsft.sparse import SparseFineTuning
 
 ROOT = Path(__file__).parents[2]
@@ -72,14 +70,3 @@ def test_other_dense_phases_are_alike_on_all_ranks(tmp_path, case):
     for name, expected in one["weights"].items():
         assert torch.equal(first["weights"][name], second["weights"][name]), name
         torch.testing.assert_close(first["weights"][name], expected, rtol=0, atol=1e-12)
-
-
-def test_without_a_process_group_there_is_one_rank():
-    assert gather("x") == ["x"]
-    check_equal("x", "the mask")
-
-
-def test_ranks_that_disagree_are_refused(monkeypatch):
-    monkeypatch.setattr("ltsft.callbacks.ranks.gather", lambda value: [value, "other"])
-    with pytest.raises(LtsftError, match="the mask is expected to be the same on all 2 ranks"):
-        check_equal("mine", "the mask")

@@ -5,11 +5,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from ltsft.callbacks import Phase, PhaseProgressBar, random_state
 from ltsft.callbacks.best_weights import BestWeights
-from ltsft.callbacks.l1 import L1Penalty
 from tests.callbacks.plain import Plain, callback, data, trainer
 
 
@@ -40,30 +38,6 @@ def test_best_weights_are_a_copy_and_the_earlier_of_equals():
     again = BestWeights("min")
     again.load_state_dict(best.state_dict())
     assert (again.value, again.num_since) == (2.0, 2)
-
-
-def test_penalty_is_the_gradient_of_the_formula():
-    """Against autograd on λ/N · Σ|θ - θ⁰|."""
-    torch.manual_seed(0)
-    module, start = nn.Linear(4, 3), nn.Linear(4, 3)
-    initial = {name: p.detach().clone() for name, p in start.named_parameters()}
-    for parameter in module.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    L1Penalty(module, initial, initial, weight=0.1).add_gradient()
-    got = [parameter.grad.clone() for parameter in module.parameters()]
-    total = sum((p - initial[name]).abs().sum() for name, p in module.named_parameters())
-    expected = torch.autograd.grad(0.1 / 15 * total, list(module.parameters()))
-    for a, b in zip(got, expected, strict=True):
-        torch.testing.assert_close(a, b)
-
-
-def test_penalty_leaves_entries_at_the_start_alone():
-    module = nn.Linear(2, 1)
-    initial = {name: p.detach().clone() for name, p in module.named_parameters()}
-    for parameter in module.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    L1Penalty(module, initial, initial, weight=1.0).add_gradient()
-    assert all((parameter.grad == 0).all() for parameter in module.parameters())
 
 
 def test_random_state_survives_a_weights_only_checkpoint(tmp_path):

@@ -288,7 +288,10 @@ def test_copies_of_the_model_are_dropped_once_of_no_use():
     class Watch(Callback):
         def on_train_batch_end(self, trainer, *_):
             state = sft.state_dict()
-            kept[trainer.global_step] = (len(state["start"]), len(state["at_step"]))
+            kept[trainer.global_step] = (
+                len(state["ticket"]["start"]),
+                len(state["ticket"]["early"]),
+            )
 
     sft = callback(
         K, Phase(max_steps=DENSE), Phase(max_steps=SPARSE), rounds=Growing(2), rewinding=ToStep(2)

@@ -194,7 +194,7 @@ def test_patience_ends_a_phase():
 def test_heads_and_buffers_are_rewound_and_kept_whole():
     class Watch(Callback):
         def on_train_epoch_start(self, trainer, module):
-            if sft._clock.phase == "sparse" and not hasattr(self, "rewound"):
+            if sft.phase == "sparse" and not hasattr(self, "rewound"):
                 self.rewound = {n: t.clone() for n, t in module.state_dict().items()}
 
     module, watch = Plain(batch_norm=True), Watch()

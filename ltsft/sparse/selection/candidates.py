@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ltsft.sparse.mask import Mask
+from ltsft.sparse.ranking import Scores, select_largest
+from ltsft.sparse.ranks import Ranks
 from ltsft.sparse.scope import Scope
 
 
@@ -19,12 +21,14 @@ class Candidates:
         scope: Its maskable, whole and frozen parameters.
         initial: Values before the dense phase of at least the maskable parameters, by name.
         within: The maskable entries that may be chosen; ``None``: all.
+        ranks: The processes that choose together.
     """
 
     module: nn.Module
     scope: Scope
     initial: Mapping[str, Tensor] = field(repr=False)
     within: Mask | None = field(default=None, repr=False)
+    ranks: Ranks = field(default_factory=Ranks, repr=False)
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Name and current value of each maskable parameter, in the module's order."""
@@ -60,6 +64,16 @@ class Candidates:
     def num_maskable(self) -> int:
         """Number of maskable entries."""
         return sum(parameter.numel() for _, parameter in self.parameters())
+
+    def largest(self, scores: Scores | Mapping[str, Tensor], num_params: int) -> Mask:
+        """Choose the entries with the largest scores, of those that may be chosen.
+
+        Args:
+            scores: Scores of every maskable parameter, as
+                :func:`~ltsft.sparse.ranking.select_largest` takes them.
+            num_params: How many.
+        """
+        return select_largest(scores, num_params, self.within, self.ranks)
 
     def only(self, names: Iterable[str]) -> "Candidates":
         """The same, with no other maskable parameters than `names`."""

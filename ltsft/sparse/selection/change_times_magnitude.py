@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from ltsft.sparse.mask import Mask
-from ltsft.sparse.ranking import select_largest
 from ltsft.sparse.selection.base import Selection
 from ltsft.sparse.selection.candidates import Candidates
 
@@ -29,4 +28,4 @@ class ChangeTimesMagnitude(Selection):
             for name, change in candidates.changes():
                 yield name, change.mul_(parameters[name].detach().to(change.dtype).abs())
 
-        return select_largest(scores, num_params, candidates.within)
+        return candidates.largest(scores, num_params)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ltsft.errors import LtsftError
 from ltsft.sparse.mask import Mask
-from ltsft.sparse.ranking import ascending, select_largest
+from ltsft.sparse.ranking import ascending
 from ltsft.sparse.selection.base import Selection
 from ltsft.sparse.selection.candidates import Candidates
 
@@ -101,7 +101,7 @@ class FisherInformation(Selection):
                 "call `observe` after each backward pass, as `SparseMaskCallback` does."
             )
         scores = self.most if self.sensitivity == "most" else self.least
-        return select_largest(lambda: scores(candidates), num_params, candidates.within)
+        return candidates.largest(lambda: scores(candidates), num_params)
 
     def describe(self, candidates: Candidates, mask: Mask) -> str:
         """How many steps had no finite gradients, if any."""

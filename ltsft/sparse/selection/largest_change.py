@@ -1,7 +1,6 @@
 """The entries that changed most: LT-SFT."""
 
 from ltsft.sparse.mask import Mask
-from ltsft.sparse.ranking import select_largest
 from ltsft.sparse.selection.base import Selection
 from ltsft.sparse.selection.candidates import Candidates
 
@@ -16,7 +15,7 @@ class LargestChange(Selection):
     needs_dense_phase = True
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
-        return select_largest(candidates.changes, num_params, candidates.within)
+        return candidates.largest(candidates.changes, num_params)
 
     def describe(self, candidates: Candidates, mask: Mask) -> str:
         """The least change that was selected beside the greatest that was not."""

@@ -67,7 +67,7 @@ class LowRankChange(Selection):
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
         # Kept: a decomposition computed again need not be the same to the last bit.
         scores = {n: self._denoised(diff).abs_() for n, diff in candidates.differences()}
-        return select_largest(scores, num_params, candidates.within)
+        return candidates.largest(scores, num_params)
 
     def _denoised(self, difference: Tensor) -> Tensor:
         if difference.dim() != 2:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ltsft.sparse.mask import Mask
-from ltsft.sparse.ranking import select_largest
 from ltsft.sparse.selection.base import Selection
 from ltsft.sparse.selection.candidates import Candidates
 
@@ -44,5 +43,5 @@ class Random(Selection):
                 )
 
         devices = {name: parameter.device for name, parameter in candidates.parameters()}
-        mask = select_largest(draw, num_params, candidates.within)
+        mask = candidates.largest(draw, num_params)
         return Mask({name: tensor.to(devices[name]) for name, tensor in mask.items()})

@@ -4,8 +4,22 @@ import pytest
 import torch
 from torch import nn
 
-from ltsft.sparse import Freezer, LargestChange, Mask
+from ltsft.sparse import LargestChange, Mask, Masked, Ticket
 from tests.sparse.test_selection import candidates
+
+
+def ticket_of(module, mask):
+    """A ticket whose θ⁰ is what the module holds now."""
+    ticket = Ticket(module)
+    ticket.mask = mask
+    return ticket
+
+
+def held(module, mask, *optimizers):
+    hold = Masked()
+    hold.attach(ticket_of(module, mask), optimizers)
+    return hold
+
 
 OPTIMIZERS = [
     (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True}),
@@ -34,13 +48,13 @@ def test_exactly_the_selected_entries_move(optimizer_class, settings, warm):
     module = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
     x, y = torch.randn(16, 5), torch.randn(16, 3)
     optimizer = optimizer_class(module.parameters(), **settings)
-    freezer: list[Freezer] = []
+    holds: list[Masked] = []
 
     def closure():
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(module(x), y)
         loss.backward()
-        for each in freezer:
+        for each in holds:
             each.mask_gradients()
         return loss
 
@@ -52,8 +66,9 @@ def test_exactly_the_selected_entries_move(optimizer_class, settings, warm):
     )
     for name, parameter in module.named_parameters():
         parameter.data.copy_(initial[name])
-    freezer.append(Freezer(module, initial, mask))
-    freezer[0].hold(optimizer)
+    ticket = ticket_of(module, mask)
+    holds.append(Masked())
+    holds[0].attach(ticket, [optimizer])
     for _ in range(5):
         optimizer.step(closure)
 
@@ -61,15 +76,15 @@ def test_exactly_the_selected_entries_move(optimizer_class, settings, warm):
     for name in mask:
         assert not (moved[name] & ~mask[name]).any(), name
     assert sum(int(m.sum()) for m in moved.values()) == 13
-    assert freezer[0].moved() == []
+    assert ticket.moved() == []
 
 
 def test_gradients_are_masked_so_that_clipping_counts_only_what_moves():
     module = nn.Linear(2, 1, bias=False)
     mask = Mask({"weight": torch.tensor([[True, False]])})
-    freezer = Freezer(module, {"weight": module.weight.detach().clone()}, mask)
+    hold = held(module, mask)
     module.weight.grad = torch.tensor([[3.0, 4.0]])
-    freezer.mask_gradients()
+    hold.mask_gradients()
     assert torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0) == 3.0
 
 
@@ -77,9 +92,9 @@ def test_an_infinite_gradient_of_an_unselected_entry_does_not_spread():
     """Multiplying by a mask would turn it into NaN."""
     module = nn.Linear(2, 1, bias=False)
     mask = Mask({"weight": torch.tensor([[True, False]])})
-    freezer = Freezer(module, {"weight": module.weight.detach().clone()}, mask)
+    hold = held(module, mask)
     module.weight.grad = torch.tensor([[1.0, torch.inf]])
-    freezer.mask_gradients()
+    hold.mask_gradients()
     assert module.weight.grad.tolist() == [[1.0, 0.0]]
 
 
@@ -87,20 +102,22 @@ def test_moved_names_what_should_not_have_moved():
     module = nn.Linear(2, 1)
     initial = {name: p.detach().clone() for name, p in module.named_parameters()}
     mask = Mask({name: torch.zeros_like(p, dtype=torch.bool) for name, p in initial.items()})
-    freezer = Freezer(module, initial, mask)
+    ticket = ticket_of(module, mask)
     module.bias.data += 1
-    assert freezer.moved() == ["bias"]
+    assert ticket.moved() == ["bias"]
 
 
-def test_released_handle_frees_the_weights():
+def test_detaching_frees_the_weights():
     module = nn.Linear(2, 1, bias=False)
     initial = {"weight": module.weight.detach().clone()}
     mask = Mask({"weight": torch.zeros(1, 2, dtype=torch.bool)})
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-    handle = Freezer(module, initial, mask).hold(optimizer)
+    hold = held(module, mask, optimizer)
     module.weight.grad = torch.ones(1, 2)
     optimizer.step()
     assert torch.equal(module.weight, initial["weight"])
-    handle.remove()
+    hold.detach()
+    hold.detach()
+    hold.mask_gradients()
     optimizer.step()
     assert torch.equal(module.weight, initial["weight"] - 1)

@@ -1,0 +1,84 @@
+"""The best weights of each phase, by the monitored metric, and how they scored."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from ltsft.callbacks.best_weights import BestWeights
+from ltsft.callbacks.monitor import Monitor
+from ltsft.errors import LtsftError
+from ltsft.sparse import PhaseName, Ticket
+
+
+class Keeper:
+    """Keeps the weights of the best validation of a phase, and puts them back at its end.
+
+    Args:
+        monitor: The metric. Without one, a phase ends with its last weights.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.best = BestWeights(monitor.mode)
+        self.scored: dict[PhaseName, float | None] = {}
+        self._validated_at = -1
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a metric to keep weights by."""
+        return self.monitor.name is not None
+
+    def begin_phase(self) -> None:
+        """Forget the weights of the phase before."""
+        self.best = BestWeights(self.monitor.mode)
+
+    def offer(self, ticket: Ticket, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the weights of a validation if it is the best so far.
+
+        The sanity check before training only has to log the metric.
+
+        Raises:
+            LtsftError: If the validation did not log the metric.
+        """
+        if not self.keeps:
+            return
+        value = self.monitor.value(trainer, pl_module)
+        if not trainer.sanity_checking:
+            self.best.offer(value, ticket.weights())
+            self._validated_at = trainer.global_step
+
+    def has_seen(self, step: int) -> bool:
+        """Whether the weights after an optimizer step were validated; or need not be."""
+        return not self.keeps or self._validated_at == step
+
+    def put_back(self, ticket: Ticket, phase: PhaseName) -> None:
+        """Put the best weights of a phase back, if any were kept.
+
+        Raises:
+            LtsftError: If the metric was never a number.
+        """
+        if self.keeps:
+            if self.best.value is None:
+                raise LtsftError(
+                    f"`{self.monitor.name}` is expected to be a number at least once in the "
+                    f"{phase} phase, but was NaN each time: training diverged; lower "
+                    "the learning rate or clip gradients (`trainer.gradient_clip_val: 1.0`)."
+                )
+            rank_zero_info(f"Best {self.monitor.name} of the {phase} phase: {self.best.value:.4f}.")
+            ticket.put(self.best.weights)
+        self.scored[phase] = self.best.value
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best weights, scores and the last validation's step, as tensors and primitives."""
+        return {
+            "best": self.best.state_dict(),
+            "scored": self.scored,
+            "validated_at": self._validated_at,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.best.load_state_dict(state["best"])
+        self.scored = state["scored"]
+        self._validated_at = state["validated_at"]

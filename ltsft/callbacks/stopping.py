@@ -1,0 +1,56 @@
+"""What may end a phase before its length: asked after each validation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from ltsft.callbacks.best_weights import BestWeights
+from ltsft.callbacks.clock import Clock
+from ltsft.sparse import Mask
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A validation that is over, as a :class:`Stop` sees it.
+
+    Args:
+        clock: Where in the program it was.
+        best: The best weights so far, and whether they are these.
+        would_select: Chooses the entries that the phase would select from the weights now.
+        goes_by_weights: Whether that choice depends on the weights at all.
+        trainer: For where to log.
+    """
+
+    clock: Clock
+    best: BestWeights
+    would_select: Callable[[], Mask]
+    goes_by_weights: bool
+    trainer: Trainer
+
+
+class Stop:
+    """A rule by which a phase ends early; this one never ends any."""
+
+    def ends(self, validated: Validated) -> bool:
+        """Whether the phase is over with this validation."""
+        return False
+
+    def reset(self) -> None:
+        """A phase begins."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was seen so far, tensors and primitives only."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+
+
+class Patience(Stop):
+    """Ends a phase after so many validations in a row without a new best, as its settings say."""
+
+    def ends(self, validated: Validated) -> bool:  # noqa: D102
+        patience = validated.clock.settings.patience
+        return patience is not None and validated.best.num_since >= patience

@@ -1,0 +1,47 @@
+"""What holding promises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class Holdable(Protocol):
+    """What a hold has to know of a :class:`~ltsft.sparse.Ticket`."""
+
+    initial: dict[str, Tensor]
+
+    def unselected(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+        """Name, parameter and True where an entry may *not* move, of each maskable parameter."""
+
+
+class Hold(ABC):
+    """A way to train the selected entries and the whole parameters, and nothing else.
+
+    A zero gradient does not freeze: weight decay, momentum and old optimizer state still move an
+    entry. So whatever the optimizer does, after each of its steps every entry that is not selected
+    is bit-equal to θ⁰.
+    """
+
+    @abstractmethod
+    def attach(self, ticket: Holdable, optimizers: Iterable[Optimizer]) -> None:
+        """Begin to hold; what was held before is let go.
+
+        Args:
+            ticket: θ⁰ and the mask, which is settled by then.
+            optimizers: All that step the ticket's parameters.
+        """
+
+    @abstractmethod
+    def mask_gradients(self) -> None:
+        """Let no gradient of an unselected entry be left (μ ⊙ ∇L of Ansell et al., 2022, §3.1).
+
+        Called after each backward pass, before gradients are clipped: their norm is to count what
+        moves. Does nothing where nothing is held.
+        """
+
+    @abstractmethod
+    def detach(self) -> None:
+        """Hold no more, and leave optimizers as they were; a second call does nothing."""

@@ -1,0 +1,51 @@
+"""Gradients are zeroed and θ⁰ is written back: the plain way, and what others are judged by."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+from typing_extensions import override
+
+from ltsft.sparse.holds.base import Hold, Holdable
+
+
+class Masked(Hold):
+    """Zeroes the gradients of unselected entries, and writes θ⁰ back after each optimizer step.
+
+    Holds under any optimizer, by construction. Optimizer state is as large as the model; beside it
+    there are θ⁰ and one byte an entry for the mask.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[nn.Parameter, Tensor, Tensor]] = []  # parameter, θ⁰, unselected
+        self._handles: list[RemovableHandle] = []
+
+    @override
+    def attach(self, ticket: Holdable, optimizers: Iterable[Optimizer]) -> None:
+        self.detach()
+        self._held = [
+            (parameter, ticket.initial[name], unselected)
+            for name, parameter, unselected in ticket.unselected()
+        ]
+        self._handles = [o.register_step_post_hook(self._restore) for o in optimizers]
+
+    @override
+    def mask_gradients(self) -> None:
+        for parameter, _, unselected in self._held:
+            if parameter.grad is not None:
+                # Filled, not multiplied: an infinite gradient times 0 is NaN.
+                parameter.grad.masked_fill_(unselected, 0.0)
+
+    @override
+    def detach(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._held, self._handles = [], []
+
+    @torch.no_grad()
+    def _restore(self, *_: Any) -> None:
+        for parameter, initial, unselected in self._held:
+            torch.where(unselected, initial, parameter, out=parameter.data)

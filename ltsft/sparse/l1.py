@@ -1,0 +1,27 @@
+"""The penalty that draws weights back to where they started."""
+
+import torch
+
+from ltsft.sparse.ticket import Ticket
+
+
+@torch.no_grad()
+def add_l1_gradient(ticket: Ticket, weight: float) -> None:
+    """Add the gradient of J(θ) = λ/N · Σ|θᵢ - θ⁰ᵢ| to the gradients (Ansell et al., 2022, §3.1).
+
+    The sum runs over all parameters that train, heads included, and N counts *every* parameter of
+    the model, tied weights once: the reading of the authors' code (about 270 million for mBERT with
+    its untied output matrix). λ/N ≈ 4e-10 underflows in float16, so it belongs to unscaled float32
+    gradients, once per optimizer step whatever the accumulation, before they are clipped.
+
+    Where unselected entries are held they are bit-equal to θ⁰, so their sign is 0 and they get no
+    gradient without any mask.
+
+    Args:
+        ticket: What is trained, and θ⁰.
+        weight: λ.
+    """
+    scale = weight / ticket.num_total
+    for name, parameter in ticket.parameters.items():
+        if parameter.grad is not None:
+            parameter.grad.add_(torch.sign(parameter - ticket.initial[name]), alpha=scale)

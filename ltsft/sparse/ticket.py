@@ -1,0 +1,299 @@
+"""A ticket, θ⁰ and a mask: Algorithm 1, around any training loop.
+
+Frankle and Carbin (2019) call what a mask leaves of an initialisation a winning ticket. Here it is
+what a sparse fine-tuning is made with, on any ``torch.nn.Module``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ltsft import __version__
+from ltsft.sparse.applied import base_digests
+from ltsft.sparse.fine_tuning import SparseFineTuning
+from ltsft.sparse.holds import Hold, Masked
+from ltsft.sparse.mask import Mask
+from ltsft.sparse.metadata import Metadata
+from ltsft.sparse.ranks import Ranks
+from ltsft.sparse.rewinding import Rewinding, ToStart
+from ltsft.sparse.rounds import Growing, Rounds
+from ltsft.sparse.scope import Scope, ScopeRules, tied_names
+from ltsft.sparse.selection import Candidates, Selection
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+class Ticket:
+    """θ⁰ and a mask of a module in training (Ansell et al., 2022, §3.1, Algorithm 1).
+
+    θ⁰ is what the module holds when the ticket is made: move it to its device first. Between the
+    calls any loop may train it.
+
+    Args:
+        module: The module to fine-tune.
+        scope: Which of its parameters are maskable, whole or frozen, or the rules for it. The
+            default: all are maskable.
+        ranks: The processes that train together, if several do.
+
+    Attributes:
+        initial: θ⁰: copies of everything that trains, and of persistent buffers, by name.
+        start: What the round of selection that training is in began with; θ⁰ unless
+            :meth:`begin_round` says otherwise.
+        mask: The selected entries; ``None`` until there are any.
+
+    Raises:
+        LtsftError: If a rule matches no parameter.
+
+    Example:
+        >>> def train(module):
+        ...     optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
+        ...     ...  # any loop
+        ...     return optimizer
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Linear(4, 2)
+        >>> ticket = Ticket(model)                             # θ⁰
+        >>> model.weight.data += torch.randn(2, 4)             # stands for training: θ¹
+        >>> from ltsft.sparse import LargestChange
+        >>> mask = ticket.select(LargestChange(), 3)           # μ
+        >>> ticket.rewind()                                    # θ ← θ⁰
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with ticket.hold(optimizer):                       # only K entries move
+        ...     model(torch.randn(8, 4)).sum().backward()
+        ...     _ = optimizer.step()                           # θ²
+        >>> ticket.difference().num_params                     # φ = θ² - θ⁰
+        3
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        scope: Scope | ScopeRules | None = None,
+        *,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.module = module
+        self.scope = scope if isinstance(scope, Scope) else (scope or ScopeRules()).resolve(module)
+        self.ranks = ranks or Ranks()
+        everything = dict(module.named_parameters())
+        self.num_total = sum(parameter.numel() for parameter in everything.values())
+        self.parameters = {name: everything[name] for name in self.scope.trained}
+        persistent = module.state_dict(keep_vars=True).keys()
+        self.buffers = [name for name, _ in module.named_buffers() if name in persistent]
+        self.initial = self.copy()
+        self.start: Mapping[str, Tensor] = self.initial
+        self.early: dict[str, Tensor] = {}
+        self.mask: Mask | None = None
+        self.base_digests = base_digests(module, self.scope.maskable)
+        self._selected_by: str | None = None
+
+    # ------------------------------------------------------------------ weights
+
+    def weights(self) -> dict[str, Tensor]:
+        """Everything that trains and the buffers, by name: the tensors themselves."""
+        buffers = dict(self.module.named_buffers())  # asked for anew: modules may replace them
+        tensors = {name: parameter.detach() for name, parameter in self.parameters.items()}
+        return tensors | {name: buffers[name] for name in self.buffers}
+
+    def copy(self) -> dict[str, Tensor]:
+        """Copies of the :meth:`weights` as they are now, on their devices."""
+        return {name: tensor.clone() for name, tensor in self.weights().items()}
+
+    @torch.no_grad()
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Overwrite :meth:`weights` by those given, which may be some of them."""
+        tensors = self.weights()
+        for name, value in weights.items():
+            tensors[name].copy_(value)
+
+    # ------------------------------------------------------------------ the algorithm
+
+    def candidates(self, rounds: Rounds | None = None) -> Candidates:
+        """What a selection chooses from: the weights now, and where the round started.
+
+        Args:
+            rounds: What is left to choose from after earlier rounds; ``None``: everything.
+        """
+        within = None if rounds is None or self.mask is None else rounds.within(self.mask)
+        return Candidates(self.module, self.scope, self.start, within, self.ranks)
+
+    def select(
+        self,
+        selection: Selection,
+        num_params: int = 0,
+        rounds: Rounds | None = None,
+        tell: Callable[[str], None] = _say_nothing,
+    ) -> Mask:
+        """Choose the entries that may move from now on, and note them in :attr:`mask`.
+
+        Args:
+            selection: The criterion.
+            num_params: How many entries to choose: K, or the round's share of it. 0 where the
+                criterion implies it.
+            rounds: How what a further selection chooses is joined to what there is; it is of no
+                concern to the first. ``None``: :class:`~ltsft.sparse.Growing`.
+            tell: Is given two lines about the choice, one before and one after.
+
+        Returns:
+            The mask of all entries that may move.
+
+        Raises:
+            LtsftError: If there are not so many entries, or changes are not finite; or, on all
+                ranks alike, if ranks choose different entries.
+        """
+        rounds = rounds or Growing(1)
+        candidates = self.candidates(rounds)
+        asked_for = f"{num_params:,} " if selection.needs_budget else ""
+        num_maskable = candidates.num_maskable()
+        tell(f"{selection}: selecting {asked_for}of {num_maskable:,} maskable entries.")
+        chosen = selection.select(candidates, num_params)
+        joined = chosen if self.mask is None else rounds.joined(self.mask, chosen)
+        self.ranks.check_equal(joined.digest(), "the mask")
+        self._set_mask(joined)
+        self._selected_by = str(selection)
+        tell(
+            f"Selected {joined.num_selected:,} entries: {joined.density:.2%} of the maskable, "
+            f"{joined.num_selected / self.num_total:.2%} of the whole model"
+            f"{selection.describe(candidates, chosen)}."
+        )
+        return joined
+
+    def rewind(self, rewinding: Rewinding | None = None) -> None:
+        """Put the weights where the next phase starts; unselected entries back to their start.
+
+        Args:
+            rewinding: The rule for selected entries, whole parameters and buffers; ``None``:
+                :class:`~ltsft.sparse.ToStart`, everything back to its start.
+        """
+        mask = self._settled_mask()
+        self.put((rewinding or ToStart()).start(self.candidates(), mask, self.early))
+
+    @contextmanager
+    def hold(self, *optimizers: Optimizer, by: Hold | None = None) -> Iterator[Hold]:
+        """Let only the selected entries and whole parameters move, inside the block.
+
+        Gradients of other entries are masked as each backward pass makes them, so that clipping
+        counts only what moves. (Under DDP they are made whole after that: there call
+        ``mask_gradients()`` of what the block is given, after each backward pass.)
+
+        Args:
+            *optimizers: All that step the parameters. Make them anew: their old state is not held
+                against them, but says how *all* entries moved.
+            by: How; ``None``: :class:`~ltsft.sparse.Masked`.
+        """
+        hold = by or Masked()
+        with ExitStack() as ending:
+            hold.attach(self, optimizers)
+            ending.callback(hold.detach)
+            for name in self.scope.maskable:
+                handle = self.parameters[name].register_post_accumulate_grad_hook(
+                    lambda _: hold.mask_gradients()
+                )
+                ending.callback(handle.remove)
+            yield hold
+
+    def difference(self, **about: Any) -> SparseFineTuning:
+        """Take φ = θ² - θ⁰, after a check that nothing else moved.
+
+        Args:
+            **about: Further fields of :class:`~ltsft.sparse.Metadata`.
+
+        Raises:
+            RuntimeError: If an unselected entry moved.
+        """
+        mask = self._settled_mask()
+        if moved := self.moved():
+            raise RuntimeError(f"unselected entries moved in {', '.join(moved)}")
+        weights = self.weights()
+        changed = [n for n in self.buffers if not torch.equal(weights[n], self.initial[n])]
+        metadata = {
+            "base_digests": self.base_digests,
+            "tied": [name for names in tied_names(self.module).values() for name in names],
+            "selection": self._selected_by,
+            "num_params": mask.num_selected,
+            "num_maskable": mask.num_maskable,
+            "num_total": self.num_total,
+            **about,
+        }
+        versions = {"ltsft": __version__, "torch": torch.__version__}
+        metadata["versions"] = versions | metadata.get("versions", {})
+        return SparseFineTuning.from_difference(
+            self.module,
+            self.initial,
+            mask,
+            whole={name: weights[name] for name in [*self.scope.whole, *changed]},
+            metadata=Metadata(**metadata),
+        )
+
+    # ------------------------------------------------------------------ on the way
+
+    def keep_early(self) -> None:
+        """Keep the weights of now, for :class:`~ltsft.sparse.ToStep` to go back to."""
+        self.early = self.copy()
+
+    def begin_round(self) -> None:
+        """Let a further round of selection start from the weights of now, instead of θ⁰."""
+        self.start = self.copy()
+
+    def forget_round(self) -> None:
+        """Keep nothing but θ⁰ and the mask; the rest is as large as the model, and of no more use.
+
+        Nothing is rewound any more until a further round begins.
+        """
+        self.start, self.early = self.initial, {}
+
+    def unselected(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+        """Name, parameter and True where an entry may *not* move, of each maskable parameter."""
+        mask = self._settled_mask()
+        return ((name, self.parameters[name], ~mask[name]) for name in mask)
+
+    def moved(self) -> list[str]:
+        """Names of parameters in which an unselected entry differs from θ⁰."""
+        return [
+            name
+            for name, parameter, unselected in self.unselected()
+            if not torch.equal(parameter.detach()[unselected], self.initial[name][unselected])
+        ]
+
+    def _settled_mask(self) -> Mask:
+        if self.mask is None:
+            raise RuntimeError("no entries are selected: call `select` before")
+        return self.mask
+
+    def _set_mask(self, mask: Mask) -> None:
+        devices = {name: self.parameters[name].device for name in mask}
+        self.mask = Mask({name: tensor.to(devices[name]) for name, tensor in mask.items()})
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, tensors and primitives only."""
+        return {
+            "initial": self.initial,
+            "start": {} if self.start is self.initial else self.start,
+            "early": self.early,
+            "mask": None if self.mask is None else self.mask.indices(),
+            "base_digests": self.base_digests,
+            "selected_by": self._selected_by,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken; the weights themselves are not in it."""
+
+        def here(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            devices = {name: tensor.device for name, tensor in self.weights().items()}
+            return {name: tensor.to(devices[name]) for name, tensor in weights.items()}
+
+        self.initial = here(state["initial"])
+        self.start = here(state["start"]) or self.initial
+        self.early = here(state["early"])
+        self.base_digests = state["base_digests"]
+        self._selected_by = state["selected_by"]
+        if state["mask"] is not None:
+            shapes = {name: self.parameters[name].shape for name in self.scope.maskable}
+            self._set_mask(Mask.from_indices(state["mask"], shapes))
