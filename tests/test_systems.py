@@ -52,7 +52,7 @@ def test_selections(arguments, task, system, selection, has_budget):
     assert type(sparse.selection) is selection
     assert isinstance(sparse.budget, Budget) is has_budget
     assert model.adapters is None
-    assert not selection.needs_dense_phase
+    assert not sparse.selection.needs_dense_phase
 
 
 @pytest.mark.parametrize("task", ["language", "pos", "ner"])

@@ -128,7 +128,7 @@ class Fit:
             self.clock,
             self.keeper.best,
             lambda: selection.select(self.ticket.candidates(rounds), self._num_selected),
-            selection.goes_by_weights,
+            selection.looks_at == "weights",
             trainer,
         )
         return any(stop.ends(validated) for stop in self.stops)

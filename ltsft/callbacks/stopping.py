@@ -19,14 +19,14 @@ class Validated:
         clock: Where in the program it was.
         best: The best weights so far, and whether they are these.
         would_select: Chooses the entries that the phase would select from the weights now.
-        goes_by_weights: Whether that choice depends on the weights at all.
+        by_weights: Whether that choice depends on the weights at all.
         trainer: For where to log.
     """
 
     clock: Clock
     best: BestWeights
     would_select: Callable[[], Mask]
-    goes_by_weights: bool
+    by_weights: bool
     trainer: Trainer
 
 

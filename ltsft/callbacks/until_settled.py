@@ -78,7 +78,7 @@ class UntilSettled(Stop):
         """Whether the dense phase would choose the same entries again and again."""
         if validated.clock.phase != "dense":
             return False
-        if validated.goes_by_weights and not validated.best.is_newest:
+        if validated.by_weights and not validated.best.is_newest:
             return False  # the phase would select from weights whose entries were compared already
         overlap = self.compare(validated.would_select())
         if overlap is not None:

@@ -13,6 +13,7 @@ from ltsft.sparse import (
     Biases,
     Budget,
     LargestChange,
+    Masked,
     NoEntries,
     Random,
     ScopeRules,
@@ -551,6 +552,68 @@ def test_the_same_callback_can_be_used_again():
     first = sft.sft
     trainer(sft).fit(Plain(), data())
     assert sft.sft == first
+
+
+def test_outside_a_fit_it_answers_for_itself(tmp_path):
+    """Scoring, and saving what was scored, before any fit and after one."""
+    sft, module = callback(10), Plain()
+    assert sft.phase is None
+    assert sft.ticket is None
+    for fitted in (False, True):
+        if fitted:
+            trainer(sft).fit(module, data())
+        run = trainer(sft)
+        run.validate(module, data(seed=2), verbose=False)
+        run.save_checkpoint(tmp_path / "scored.ckpt")
+        run.validate(module, data(seed=2), ckpt_path=tmp_path / "scored.ckpt", verbose=False)
+    assert sft.phase == "sparse"
+    assert sft.ticket.mask.num_selected == 10
+
+
+def test_phase_and_ticket_are_there_for_others():
+    """For progress bars, loggers and callbacks of one's own."""
+    seen = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, module, *_):
+            selected = None if sft.ticket.mask is None else sft.ticket.mask.num_selected
+            seen.append((sft.phase, selected, sft.position(trainer)))
+
+    sft, module = callback(10), Plain()
+    before = values(module)
+    trainer(sft, Watch()).fit(module, data())
+    assert seen[0] == ("dense", None, "dense 0/12")
+    assert seen[12] == ("sparse", 10, "sparse 0/15")
+    assert len(seen) == 27
+    assert all(torch.equal(sft.ticket.initial[name], value) for name, value in before.items())
+
+
+def test_a_hold_is_passed_in():
+    """One of one's own is told what to hold, phase by phase, and let go in the end."""
+    calls = []
+
+    class Noting(Masked):
+        def attach(self, ticket, optimizers):
+            calls.append(("attach", len(list(optimizers))))
+            super().attach(ticket, optimizers)
+
+        def detach(self):
+            calls.append("detach")
+            super().detach()
+
+    plain, noting = callback(10), callback(10, hold=Noting())
+    trainer(plain).fit(Plain(), data())
+    trainer(noting).fit(Plain(), data())
+    assert noting.sft == plain.sft
+    assert calls.count(("attach", 1)) == 1
+    assert calls[-1] == "detach"
+
+
+def test_the_program_is_in_the_log(caplog):
+    with caplog.at_level("INFO"):
+        trainer(callback(10)).fit(Plain(), data())
+    line = "Sparse fine-tuning: dense, select by LargestChange, rewind by ToStart, sparse."
+    assert line in caplog.text
 
 
 def test_selection_objects_are_all_there_is_to_a_criterion():

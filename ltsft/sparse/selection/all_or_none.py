@@ -14,7 +14,7 @@ class AllEntries(Selection):
     composed and compared; its file takes 8 bytes an entry.
     """
 
-    needs_dense_phase = False
+    looks_at = "nothing"
     needs_budget = False
 
     def select(self, candidates: Candidates, num_params: int = 0) -> Mask:  # noqa: D102
@@ -24,7 +24,7 @@ class AllEntries(Selection):
 class NoEntries(Selection):
     """No entry: only whole parameters train, such as heads and adapters, in one phase."""
 
-    needs_dense_phase = False
+    looks_at = "nothing"
     needs_budget = False
     needs_entries = False
 

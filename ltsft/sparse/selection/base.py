@@ -1,6 +1,7 @@
 """What a criterion promises."""
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.selection.candidates import Candidates
@@ -10,24 +11,28 @@ from ltsft.sparse.selection.observer import Observer
 class Selection(Observer, ABC):
     """A criterion that chooses the entries that may move in the sparse phase.
 
-    Only :meth:`select` has to be written. A criterion that has to see the dense phase while it runs
-    (gradients, gates on the weights) overrides methods of :class:`Observer` too.
+    Only :meth:`select` and :attr:`looks_at` have to be written. A criterion that has to see the
+    dense phase while it runs (gradients, gates on the weights) overrides methods of
+    :class:`Observer` too.
     """
 
-    needs_dense_phase: bool
-    """Whether the choice depends on weights trained in a dense phase."""
+    looks_at: Literal["nothing", "weights", "gradients"]
+    """What the choice depends on: names and sizes alone; the weights that a dense phase led to; or
+    what was seen along a dense phase."""
 
     trains_in_dense_phase: bool = True
     """Whether weights move in the dense phase, and a rewinding may thus speak of them."""
-
-    goes_by_weights: bool = True
-    """Whether the choice is by the weights at hand; otherwise by what was seen along the phase."""
 
     needs_budget: bool = True
     """Whether K is given from outside; otherwise the criterion itself implies it."""
 
     needs_entries: bool = True
     """Whether there must be maskable entries to choose from."""
+
+    @property
+    def needs_dense_phase(self) -> bool:
+        """Whether there has to be a dense phase before the choice."""
+        return self.looks_at != "nothing"
 
     @property
     def places_weights(self) -> bool:

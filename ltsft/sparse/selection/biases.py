@@ -26,7 +26,7 @@ class Biases(Selection):
         LtsftError: If another rule matches nothing.
     """
 
-    needs_dense_phase = False
+    looks_at = "nothing"
     needs_budget = False
 
     def __init__(

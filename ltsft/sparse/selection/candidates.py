@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +33,15 @@ class Candidates:
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Name and current value of each maskable parameter, in the module's order."""
-        parameters = dict(self.module.named_parameters())
-        return ((name, parameters[name]) for name in self.scope.maskable)
+        return ((name, self._by_name[name]) for name in self.scope.maskable)
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and current value of each parameter that trains, the whole ones too."""
+        return ((name, self._by_name[name]) for name in self.scope.trained)
+
+    @cached_property
+    def _by_name(self) -> dict[str, nn.Parameter]:
+        return dict(self.module.named_parameters())
 
     def differences(self) -> Iterator[tuple[str, Tensor]]:
         """Name and θ - θ⁰ of each maskable parameter, one tensor at a time, in :attr:`dtype`."""

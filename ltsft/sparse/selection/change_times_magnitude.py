@@ -20,7 +20,7 @@ class ChangeTimesMagnitude(Selection):
     :func:`~ltsft.sparse.ranking.select_largest`.
     """
 
-    needs_dense_phase = True
+    looks_at = "weights"
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
         def scores() -> Iterator[tuple[str, Tensor]]:

@@ -32,8 +32,7 @@ class FisherInformation(Selection):
             size. ``False``: gather the gradients along a dense training.
     """
 
-    needs_dense_phase = True
-    goes_by_weights = False
+    looks_at = "gradients"
 
     def __init__(
         self, sensitivity: Literal["most", "least"] = "most", at_start: bool = True
@@ -65,15 +64,13 @@ class FisherInformation(Selection):
     def place(self, candidates: Candidates, training: bool) -> None:
         """Put the weights back to their start before each batch."""
         if training and self.at_start:
-            parameters = dict(candidates.module.named_parameters())
-            for name in candidates.scope.trained:
-                parameters[name].copy_(candidates.initial[name])
+            for name, parameter in candidates.trained():
+                parameter.copy_(candidates.initial[name])
 
     @torch.no_grad()
     def observe(self, candidates: Candidates) -> None:
         """Add up the squared gradients of a step, unless one of anything trained is not finite."""
-        parameters = dict(candidates.module.named_parameters())
-        gradients = (parameters[name].grad for name in candidates.scope.trained)
+        gradients = (parameter.grad for _, parameter in candidates.trained())
         if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
             self._num_skipped += 1
             return

@@ -12,7 +12,7 @@ class LargestChange(Selection):
     :func:`~ltsft.sparse.ranking.select_largest`.
     """
 
-    needs_dense_phase = True
+    looks_at = "weights"
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
         return candidates.largest(candidates.changes, num_params)

@@ -36,7 +36,7 @@ class LowRankChange(Selection):
         LtsftError: If a value is out of range.
     """
 
-    needs_dense_phase = True
+    looks_at = "weights"
 
     def __init__(
         self, explained: float = 0.9, rank: int | None = None, rest_density: float = 0.0

@@ -40,9 +40,8 @@ class Quota(Selection):
             )
         self.selection = selection
         self.by = by
-        self.needs_dense_phase = selection.needs_dense_phase
+        self.looks_at = selection.looks_at
         self.trains_in_dense_phase = selection.trains_in_dense_phase
-        self.goes_by_weights = selection.goes_by_weights
 
     @property
     def places_weights(self) -> bool:  # noqa: D102

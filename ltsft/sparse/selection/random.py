@@ -22,7 +22,7 @@ class Random(Selection):
         seed: Seed of the draw.
     """
 
-    needs_dense_phase = False
+    looks_at = "nothing"
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed

@@ -1,0 +1,68 @@
+"""Keeping the best weights of a phase, on its own."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from ltsft.callbacks.keeper import Keeper
+from ltsft.callbacks.monitor import Monitor
+from ltsft.errors import LtsftError
+from ltsft.sparse import Ticket
+
+
+def fake(value, step=0, sanity=False):
+    strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)
+    return SimpleNamespace(
+        callback_metrics={"score": torch.tensor(value)},
+        sanity_checking=sanity,
+        global_step=step,
+        strategy=strategy,
+    )
+
+
+def keeper_of(name="score"):
+    return Keeper(Monitor(name, "max" if name else None, nn.Module()))
+
+
+HERE = SimpleNamespace(device=torch.device("cpu"))
+
+
+def test_the_best_validation_comes_back_and_is_noted():
+    module, keeper = nn.Linear(2, 1), keeper_of()
+    ticket = Ticket(module)
+    keeper.offer(ticket, fake(9.0, sanity=True), HERE)  # logs the metric, and is no validation
+    assert not keeper.has_seen(0)
+    for step, score in enumerate([1.0, 3.0, 2.0], start=1):
+        module.bias.data.fill_(score)
+        keeper.offer(ticket, fake(score, step), HERE)
+    assert keeper.has_seen(3)
+    assert not keeper.has_seen(2)
+    again = keeper_of()
+    again.load_state_dict(keeper.state_dict())
+    again.put_back(ticket, "dense")
+    assert module.bias.item() == 3.0
+    assert again.scored == {"dense": 3.0}
+    again.begin_phase()
+    assert again.best.value is None
+    assert again.scored == {"dense": 3.0}
+
+
+def test_without_a_metric_the_last_weights_stay():
+    module, keeper = nn.Linear(2, 1), keeper_of(None)
+    ticket = Ticket(module)
+    module.bias.data.fill_(7.0)
+    keeper.offer(ticket, fake(1.0), HERE)
+    keeper.put_back(ticket, "sparse")
+    assert module.bias.item() == 7.0
+    assert keeper.scored == {"sparse": None}
+    assert keeper.has_seen(123)
+
+
+def test_a_metric_that_was_never_a_number():
+    keeper = keeper_of()
+    ticket = Ticket(nn.Linear(2, 1))
+    keeper.offer(ticket, fake(float("nan")), HERE)
+    with pytest.raises(LtsftError, match="`score` is expected to be a number at least once in the"):
+        keeper.put_back(ticket, "dense")
