@@ -1,8 +1,9 @@
-"""Run by torchrun-like processes in test_ddp: one fit, its result written to a file.
+"""Fits that test_ddp compares: run by one process in place, or by two, started once for all.
 
-Usage: python -m tests.callbacks.ddp_fit FOLDER NUM_RANKS ACCUMULATE CKPT_OR_DASH [CASE]
+Usage, in each of the processes: python -m tests.callbacks.ddp_fit FOLDER
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,13 +11,19 @@ import torch
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
-from ltsft.callbacks import Phase
-from ltsft.sparse import DiffPruning, Growing
-from tests.callbacks.plain import Plain, callback, data, trainer
+from ltsft.callbacks import LanguageSfts, Phase, SparseMaskCallback
+from ltsft.sparse import Budget, DiffPruning, Growing
+from tests.callbacks.plain import Plain, callback, data, trainer, values
+from tests.callbacks.test_many_sources import STEPS, Net, batches, differences
+from tests.callbacks.test_many_sources import loader as loader_of
+
+NUM_RANKS = int(os.environ.get("WORLD_SIZE", 1))
+RANK = int(os.environ.get("LOCAL_RANK", 0))
+DDP = {"strategy": "ddp", "devices": NUM_RANKS} if NUM_RANKS > 1 else {}
 
 
-class Ranks(Callback):
-    """Writes what each rank holds in the end, and a checkpoint at the boundary."""
+class AtBoundary(Callback):
+    """Writes a checkpoint at the end of the dense phase."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -25,69 +32,88 @@ class Ranks(Callback):
         if trainer.global_step == 10:
             trainer.save_checkpoint(self.folder / "boundary.ckpt")
 
-    def on_train_end(self, trainer, module):
-        sft = next(c for c in trainer.callbacks if hasattr(c, "sft"))
-        result = {"weights": module.state_dict(), "mask": sft.ticket.mask.digest()}
-        torch.save(result, self.folder / f"rank{trainer.global_rank}.pt")
-
 
 class Differently(Plain):
     """Starts from other weights on each rank, as a head without a common seed would."""
 
-    def __init__(self, rank: int) -> None:
-        super().__init__(seed=rank)
+    def __init__(self) -> None:
+        super().__init__(seed=RANK)
         self.double()
 
 
-CASES = {
-    "as the paper": {},
-    "gates": {"selection": DiffPruning(l0=0.01)},
-    "rounds": {"rounds": Growing(2)},
-}
-
-
-def main(
-    folder: Path,
-    num_ranks: int,
-    accumulate: int,
-    ckpt_path: Path | None,
-    case: str = "as the paper",
-) -> None:
-    torch.set_num_threads(1)
-    import os
-
-    rank = int(os.environ.get("LOCAL_RANK", 0))
+def fit(folder: Path, accumulate: int = 1, ckpt_path: Path | None = None, **settings):
+    """Both phases, 8 examples a step whatever the ranks and micro-batches are."""
     dataset = data(dtype=torch.float64).dataset
     validation = data(16, seed=2, dtype=torch.float64).dataset
-    micro = 8 // num_ranks // accumulate
 
     def loader(dataset):
         sampler = SequentialSampler(dataset)
-        if num_ranks > 1:
-            sampler = DistributedSampler(dataset, num_ranks, rank, shuffle=False)
-        return DataLoader(dataset, batch_size=micro, sampler=sampler)
+        if NUM_RANKS > 1:
+            sampler = DistributedSampler(dataset, NUM_RANKS, RANK, shuffle=False)
+        return DataLoader(dataset, batch_size=8 // NUM_RANKS // accumulate, sampler=sampler)
 
     sft = callback(
         10,
         Phase(max_steps=10, l1=1.0),
         Phase(max_epochs=3, l1=1.0),
-        **CASES[case],
+        **settings,
         monitor="val_loss",
         mode="min",
         output_dir=str(folder),
     )
-    settings = {"strategy": "ddp", "devices": num_ranks} if num_ranks > 1 else {}
+    module = Differently()
     run = trainer(
         sft,
-        Ranks(folder),
+        AtBoundary(folder),
         use_distributed_sampler=False,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=0.5,
-        **settings,
+        **DDP,
     )
-    run.fit(Differently(rank), loader(dataset), loader(validation), ckpt_path=ckpt_path)
+    run.fit(module, loader(dataset), loader(validation), ckpt_path=ckpt_path)
+    return {"weights": module.state_dict(), "mask": sft.ticket.mask.digest()}
+
+
+def fit_sources(folder: Path):
+    """On several source languages, each rank with its half of every batch."""
+    paths = {}
+    for code, sft in differences().items():
+        sft.save_pretrained(folder / f"{RANK}-{code}")
+        paths[code] = str(folder / f"{RANK}-{code}")
+    mine = slice(RANK, None, NUM_RANKS)
+    items = [batch | {"x": batch["x"][mine], "y": batch["y"][mine]} for batch in batches(STEPS)]
+    sparse = SparseMaskCallback(
+        Budget(num_params=9),
+        dense=Phase(max_steps=STEPS),
+        sparse=Phase(max_steps=STEPS),
+        output_dir=str(folder),
+    )
+    net = Net()
+    run = trainer(LanguageSfts(paths), sparse, use_distributed_sampler=False, **DDP)
+    run.fit(net, loader_of(items))
+    return {"weights": values(net.layers), "mask": sparse.ticket.mask.digest()}
+
+
+FITS = {
+    "as the paper": fit,
+    "gates": lambda folder: fit(folder, selection=DiffPruning(l0=0.01)),
+    "rounds": lambda folder: fit(folder, rounds=Growing(2)),
+    "sources": fit_sources,
+}
+IN_TWO_PROCESSES = FITS | {
+    "resumed": lambda folder: fit(folder, 1, folder.parent / "as the paper" / "boundary.ckpt"),
+    "accumulated": lambda folder: fit(folder, 2),
+}
+
+
+def main(root: Path) -> None:
+    """Run all fits; write what this rank holds after each."""
+    torch.set_num_threads(1)
+    for name, run in IN_TWO_PROCESSES.items():
+        folder = root / name
+        folder.mkdir(exist_ok=True)
+        torch.save(run(folder), folder / f"rank{RANK}.pt")
 
 
 if __name__ == "__main__":
-    path, ranks, accumulate, ckpt, *case = sys.argv[1:]
-    main(Path(path), int(ranks), int(accumulate), None if ckpt == "-" else Path(ckpt), *case)
+    main(Path(sys.argv[1]))

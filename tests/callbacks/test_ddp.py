@@ -1,6 +1,10 @@
-"""Two processes (gloo) hold one mask, and the weights of one process with the same global batch."""
+"""Two processes (gloo) hold one mask, and the weights of one process with the same global batch.
+
+Starting a process costs more than all fits in it, so two are started once for all of them.
+"""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,64 +13,70 @@ import pytest
 import torch
 
 from ltsft.sparse import SparseFineTuning
+from tests.callbacks import ddp_fit
 
 ROOT = Path(__file__).parents[2]
 
 
-def fit(folder, num_ranks, *more, script="ddp_fit"):
-    folder.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", f"tests.callbacks.{script}"]
-    command += [str(argument) for argument in (folder, num_ranks, *more)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert run.returncode == 0, run.stderr[-3000:]
-    ranks = [torch.load(folder / f"rank{rank}.pt") for rank in range(num_ranks)]
-    return ranks, SparseFineTuning.from_pretrained(folder)
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """By fit: what each of the two ranks held in the end, and the fine-tuning that was written."""
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.callbacks.ddp_fit", str(folder)],
+            env={**os.environ, **common, "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        _, errors = rank.communicate(timeout=250)
+        assert rank.returncode == 0, errors[-3000:]
+    return {
+        name: (
+            *(torch.load(folder / name / f"rank{rank}.pt") for rank in range(2)),
+            SparseFineTuning.from_pretrained(folder / name),
+        )
+        for name in ddp_fit.IN_TWO_PROCESSES
+    }
 
 
-def test_two_processes_equal_one(tmp_path):
+@pytest.mark.parametrize("name", ddp_fit.FITS)
+def test_two_processes_equal_one(name, two, tmp_path):
     """Float64 and no dropout; sums over ranks are taken in another order, hence 1e-12.
 
     The ranks even start from different weights: the first rank's count, for the rewind as well.
-    Resuming at the boundary with two processes gives the same to the bit.
+    Gates are drawn alike, rounds begin alike, each step is of one language on both.
     """
-    (one,), sft_one = fit(tmp_path / "one", 1, 1, "-")
-    (first, second), sft_two = fit(tmp_path / "two", 2, 1, "-")
+    one = ddp_fit.FITS[name](tmp_path)
+    first, second, sft = two[name]
     assert first["mask"] == second["mask"] == one["mask"]
-    for name, expected in one["weights"].items():
-        assert torch.equal(first["weights"][name], second["weights"][name]), name
-        torch.testing.assert_close(first["weights"][name], expected, rtol=0, atol=1e-12)
-    for name, delta in sft_one.entries.items():
-        assert torch.equal(delta.indices, sft_two.entries[name].indices)
+    for key, expected in one["weights"].items():
+        assert torch.equal(first["weights"][key], second["weights"][key]), key
+        torch.testing.assert_close(first["weights"][key], expected, rtol=0, atol=1e-12)
+    for key, delta in SparseFineTuning.from_pretrained(tmp_path).entries.items():
+        assert torch.equal(delta.indices, sft.entries[key].indices)
 
-    (_, resumed), again = fit(tmp_path / "again", 2, 1, tmp_path / "two" / "boundary.ckpt")
-    assert again == sft_two
-    for name, expected in first["weights"].items():
-        assert torch.equal(resumed["weights"][name], expected), name
 
-    (accumulated, _), _ = fit(tmp_path / "accumulated", 2, 2, "-")
+def test_two_processes_resume_at_the_boundary_to_the_bit(two):
+    first, _, sft = two["as the paper"]
+    _, resumed, again = two["resumed"]
+    assert again == sft
+    for key, expected in first["weights"].items():
+        assert torch.equal(resumed["weights"][key], expected), key
+
+
+def test_accumulated_batches_on_two_processes_equal_one(two, tmp_path):
+    one = ddp_fit.fit(tmp_path)
+    accumulated, _, _ = two["accumulated"]
     assert accumulated["mask"] == one["mask"]
-    for name, expected in one["weights"].items():
-        torch.testing.assert_close(accumulated["weights"][name], expected, rtol=0, atol=1e-12)
-
-
-def test_many_sources_on_two_processes_equal_one(tmp_path):
-    """Each step of one language on both; float64, hence 1e-12 as above."""
-    (one,), sft_one = fit(tmp_path / "one", 1, script="ddp_sources")
-    (first, second), sft_two = fit(tmp_path / "two", 2, script="ddp_sources")
-    for name, expected in one["weights"].items():
-        assert torch.equal(first["weights"][name], second["weights"][name]), name
-        torch.testing.assert_close(first["weights"][name], expected, rtol=0, atol=1e-12)
-    for name, delta in sft_one.entries.items():
-        assert torch.equal(delta.indices, sft_two.entries[name].indices)
-
-
-@pytest.mark.parametrize("case", ["gates", "rounds"])
-def test_other_dense_phases_are_alike_on_all_ranks(tmp_path, case):
-    """Gates are drawn alike, rounds begin alike; float64, hence 1e-12 as above."""
-    (one,), _ = fit(tmp_path / "one", 1, 1, "-", case)
-    (first, second), _ = fit(tmp_path / "two", 2, 1, "-", case)
-    assert first["mask"] == second["mask"] == one["mask"]
-    for name, expected in one["weights"].items():
-        assert torch.equal(first["weights"][name], second["weights"][name]), name
-        torch.testing.assert_close(first["weights"][name], expected, rtol=0, atol=1e-12)
+    for key, expected in one["weights"].items():
+        torch.testing.assert_close(accumulated["weights"][key], expected, rtol=0, atol=1e-12)
