@@ -5,4 +5,4 @@ phases, Lightning only), ``ltsft.tasks``, ``ltsft.modules``, ``ltsft.data``, ``l
 ``ltsft.cli`` and ``ltsft.study``. Nothing heavy is imported here.
 """
 
-__version__ = "0.1.0"
+from ltsft.version import __version__ as __version__

@@ -1,6 +1,6 @@
 """What a fit's settings mean for the module at hand."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -60,23 +60,6 @@ def resolve_budget(
             "`sparse.budget.num_params`, `.density` and `.reduction_factor`."
         )
     return budget.resolve(root, num_maskable)
-
-
-def freeze(root: nn.Module, scope: Scope) -> Callable[[], None]:
-    """Stop gradients of frozen parameters, for the whole fit: DDP must not see it change.
-
-    Returns:
-        Undoes it.
-    """
-    stopped = [p for name, p in root.named_parameters() if name in scope.frozen and p.requires_grad]
-    for parameter in stopped:
-        parameter.requires_grad_(False)
-
-    def undo() -> None:
-        for parameter in stopped:
-            parameter.requires_grad_(True)
-
-    return undo
 
 
 def check_resumable(state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

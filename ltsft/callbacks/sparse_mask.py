@@ -16,7 +16,7 @@ from ltsft.callbacks.fit import Fit
 from ltsft.callbacks.keeper import Keeper
 from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.phase import Phase
-from ltsft.callbacks.settings import check_order, freeze, resolve_budget, resolve_scope
+from ltsft.callbacks.settings import check_order, resolve_budget, resolve_scope
 from ltsft.callbacks.stopping import Patience
 from ltsft.callbacks.trainer_loops import close_pass, is_quick_run, lift_limits
 from ltsft.callbacks.until_settled import UntilSettled
@@ -36,6 +36,7 @@ from ltsft.sparse import (
     Ticket,
     ToStart,
     add_l1_gradient,
+    freeze,
 )
 
 
@@ -169,6 +170,7 @@ class SparseMaskCallback(Callback):
             hold=self.hold,
             stops=[Patience(), *([self.until_settled] if self.until_settled else [])],
         )
+        # For the whole fit, and before it: DDP must not see it change.
         self.fit.undo.callback(freeze(root, scope))
         self.fit.undo.callback(self.fit.clock.show_to(pl_module, trainer))
 

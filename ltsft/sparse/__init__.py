@@ -23,7 +23,7 @@ from ltsft.sparse.ranking import select_largest
 from ltsft.sparse.ranks import Ranks, Replicas, current_ranks
 from ltsft.sparse.rewinding import LearningRate, Prune, Rewinding, Sign, ToStart, ToStep
 from ltsft.sparse.rounds import Growing, Rounds, Shrinking
-from ltsft.sparse.scope import Scope, ScopeRules
+from ltsft.sparse.scope import Scope, ScopeRules, freeze
 from ltsft.sparse.selection import (
     AllEntries,
     Biases,
@@ -83,6 +83,7 @@ __all__ = [
     "ToStep",
     "add_l1_gradient",
     "current_ranks",
+    "freeze",
     "overlap",
     "select_largest",
 ]

@@ -6,7 +6,7 @@ parameters (task heads, freshly initialised layers) train in every entry and are
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -106,6 +106,24 @@ frozen=('encoder.bias', 'head.bias'))
                 for part in ("maskable", "whole", "frozen")
             )
         )
+
+
+def freeze(module: nn.Module, scope: Scope) -> Callable[[], None]:
+    """Stop the gradients of frozen parameters, so that no optimizer moves them.
+
+    Returns:
+        Undoes it.
+    """
+    parameters = dict(module.named_parameters())
+    stopped = [p for name in scope.frozen if (p := parameters[name]).requires_grad]
+    for parameter in stopped:
+        parameter.requires_grad_(False)
+
+    def undo() -> None:
+        for parameter in stopped:
+            parameter.requires_grad_(True)
+
+    return undo
 
 
 def matched_by(module: nn.Module, rule: str) -> set[str]:

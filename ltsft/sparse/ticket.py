@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ltsft import __version__
 from ltsft.sparse.applied import base_digests
 from ltsft.sparse.fine_tuning import SparseFineTuning
 from ltsft.sparse.holds import Hold, Masked
@@ -21,8 +20,9 @@ from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.ranks import Ranks
 from ltsft.sparse.rewinding import Rewinding, ToStart
 from ltsft.sparse.rounds import Growing, Rounds
-from ltsft.sparse.scope import Scope, ScopeRules, tied_names
+from ltsft.sparse.scope import Scope, ScopeRules, freeze, tied_names
 from ltsft.sparse.selection import Candidates, Selection
+from ltsft.version import __version__
 
 
 def _say_nothing(line: str) -> None:
@@ -38,7 +38,7 @@ class Ticket:
     Args:
         module: The module to fine-tune.
         scope: Which of its parameters are maskable, whole or frozen, or the rules for it. The
-            default: all are maskable.
+            default: all are maskable. Frozen ones get ``requires_grad=False``.
         ranks: The processes that train together, if several do.
 
     Attributes:
@@ -80,6 +80,7 @@ class Ticket:
         self.module = module
         self.scope = scope if isinstance(scope, Scope) else (scope or ScopeRules()).resolve(module)
         self.ranks = ranks or Ranks()
+        freeze(module, self.scope)
         everything = dict(module.named_parameters())
         self.num_total = sum(parameter.numel() for parameter in everything.values())
         self.parameters = {name: everything[name] for name in self.scope.trained}

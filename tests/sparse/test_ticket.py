@@ -131,13 +131,14 @@ def test_heads_and_statistics_train_are_rewound_and_kept():
     now = module.state_dict()
     for name in ("layers.4.weight", "layers.1.running_mean", "layers.1.num_batches_tracked"):
         assert torch.equal(now[name], initial[name])
-    module.layers[1].requires_grad_(False)  # the loop's business, as frozen ones are no candidates
     train(module, SPARSE, ticket=ticket, hold=True)
     sft = ticket.difference()
     buffers = {f"layers.1.{n}" for n in ("running_mean", "running_var", "num_batches_tracked")}
     assert set(sft.whole) == {"layers.4.weight", "layers.4.bias"} | buffers
     for name, value in sft.whole.items():
         assert torch.equal(value, module.state_dict()[name])
+    for name in ("layers.1.weight", "layers.1.bias"):  # frozen
+        assert torch.equal(module.state_dict()[name], initial[name])
 
 
 def test_a_ticket_goes_on_from_its_state(tmp_path):
