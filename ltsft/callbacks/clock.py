@@ -22,19 +22,22 @@ class Clock:
     Args:
         program: The phases of the fit, in order.
         phases: Their settings, by name.
+        trainer: Counts steps and passes; it may have some from a fit before.
     """
 
-    def __init__(self, program: Program, phases: Mapping[PhaseName, Phase]) -> None:
+    def __init__(
+        self, program: Program, phases: Mapping[PhaseName, Phase], trainer: Trainer
+    ) -> None:
         self.program = program
         self.phases = phases
         self.place = 0
         self.over = False
         self.finished = False  # the whole program, and what comes after
-        self.first_step = 0
-        self.first_pass = 0
+        self.first_step = trainer.global_step
+        self.first_pass = num_passes(trainer)
         self.lengths: dict[PhaseName, int] = {}
         self.taken: dict[PhaseName, int] = {}  # steps in all rounds; fewer, if a phase ends early
-        self._began_at = 0
+        self._began_at = trainer.global_step
         self._before: dict[PhaseName, int] = {}  # steps taken by each phase before this leg
 
     @property

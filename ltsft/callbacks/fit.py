@@ -54,6 +54,7 @@ class Fit:
         self.undo = ExitStack()
         self.undo.callback(hold.detach)
         self.ended = False
+        self.validation_due = False  # after the hooks of this batch
         self._ticket: Ticket | None = None
         self._saved_ticket: dict[str, Any] | None = None
         # They may have been used before, in a fit that was cut short.
@@ -171,15 +172,15 @@ class Fit:
         }
 
     def validate_if_due(self, trainer: Trainer) -> None:
-        """Validate the last weights of a phase that a checkpoint was written at the end of.
+        """Validate what a checkpoint was written just before the validation of.
 
-        One written after the phase's last batch (``every_n_train_steps``) comes before that
-        validation, which may well be the best.
+        ``every_n_train_steps`` of ModelCheckpoint writes after a batch; Lightning goes on with the
+        next one, so that other weights would be best, and another mask be chosen.
         """
-        if self.keeper.has_seen(trainer.global_step):
+        if not self.validation_due:
             return
         self.random.restore(trainer)
-        validate(trainer)
+        self.undo.callback(validate(trainer))
         self.random.load_state_dict(self.random.state_dict())
         self.random.restart_loader(trainer)
 
@@ -188,6 +189,7 @@ class Fit:
         return {
             "settings": self.settings,
             "clock": self.clock.state_dict(),
+            "validation_due": self.validation_due,
             "keeper": self.keeper.state_dict(),
             "ticket": self.ticket.state_dict(),
             "selection": self.program.selection.state_dict(),
@@ -203,6 +205,7 @@ class Fit:
         """
         check_resumable(state["settings"], self.settings)
         self.clock.load_state_dict(state["clock"])
+        self.validation_due = state["validation_due"]
         self.keeper.load_state_dict(state["keeper"])
         self.program.selection.load_state_dict(state["selection"])
         for stop, saved in zip(self.stops, state["stops"], strict=False):

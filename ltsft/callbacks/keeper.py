@@ -22,7 +22,6 @@ class Keeper:
         self.monitor = monitor
         self.best = BestWeights(monitor.mode)
         self.scored: dict[PhaseName, float | None] = {}
-        self._validated_at = -1
 
     @property
     def keeps(self) -> bool:
@@ -46,11 +45,6 @@ class Keeper:
         value = self.monitor.value(trainer, pl_module)
         if not trainer.sanity_checking:
             self.best.offer(value, ticket.weights())
-            self._validated_at = trainer.global_step
-
-    def has_seen(self, step: int) -> bool:
-        """Whether the weights after an optimizer step were validated; or need not be."""
-        return not self.keeps or self._validated_at == step
 
     def put_back(self, ticket: Ticket, phase: PhaseName) -> None:
         """Put the best weights of a phase back, if any were kept.
@@ -70,15 +64,10 @@ class Keeper:
         self.scored[phase] = self.best.value
 
     def state_dict(self) -> dict[str, Any]:
-        """Best weights, scores and the last validation's step, as tensors and primitives."""
-        return {
-            "best": self.best.state_dict(),
-            "scored": self.scored,
-            "validated_at": self._validated_at,
-        }
+        """Best weights and scores, as tensors and primitives."""
+        return {"best": self.best.state_dict(), "scored": self.scored}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self.best.load_state_dict(state["best"])
         self.scored = state["scored"]
-        self._validated_at = state["validated_at"]

@@ -17,7 +17,7 @@ class Phase:
     Args:
         max_steps: Optimizer steps at the most.
         max_epochs: Passes over the training data at the most.
-        min_steps: Optimizer steps at the least; wins over the other two.
+        min_steps: Optimizer steps at the least; wins over `max_epochs`.
         patience: End the phase after this many validations in a row without a new best value of
             the monitored metric. ``None``: never.
         l1: λ of the penalty λ/N · Σ|θᵢ - θ⁰ᵢ| (§3.1). The paper: 0.1 for languages, 0 for tasks.
@@ -44,6 +44,12 @@ class Phase:
             raise LtsftError(
                 "a phase is expected to have `max_steps` or `max_epochs`, but got neither; set "
                 "`sparse.dense.max_steps` and `sparse.sparse.max_steps`, or the `max_epochs`."
+            )
+        if self.max_steps is not None and (self.min_steps or 0) > self.max_steps:
+            raise LtsftError(
+                f"`max_steps` of a phase is expected to be its `min_steps`, {self.min_steps:,}, or "
+                f"more, but got {self.max_steps:,}; set both (`sparse.dense.min_steps`, "
+                "`sparse.sparse.min_steps`; `null` for none)."
             )
         if self.l1 < 0:
             raise LtsftError(f"`l1` of a phase is expected to be 0 or more, but got {self.l1}.")

@@ -18,7 +18,7 @@ from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.phase import Phase
 from ltsft.callbacks.settings import check_order, resolve_budget, resolve_scope
 from ltsft.callbacks.stopping import Patience
-from ltsft.callbacks.trainer_loops import close_pass, is_quick_run, lift_limits
+from ltsft.callbacks.trainer_loops import close_pass, is_quick_run, lift_limits, validates_next
 from ltsft.callbacks.until_settled import UntilSettled
 from ltsft.sparse import (
     Budget,
@@ -165,7 +165,7 @@ class SparseMaskCallback(Callback):
             root,
             scope,
             num_params=resolve_budget(self.budget, self.selection, root, scope),
-            clock=Clock(self.program, {"dense": self.dense, "sparse": self.sparse}),
+            clock=Clock(self.program, {"dense": self.dense, "sparse": self.sparse}, trainer),
             keeper=Keeper(Monitor(self.monitor, self.mode, pl_module)),
             hold=self.hold,
             stops=[Patience(), *([self.until_settled] if self.until_settled else [])],
@@ -188,14 +188,14 @@ class SparseMaskCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         clock = self.fit.clock
         self.fit.keeper.monitor.check_validation(trainer)
-        if self.until_settled is not None:
-            self.until_settled.check(self.selection, trainer)
-        if clock.over:  # resumed at the end of a phase
-            self.fit.validate_if_due(trainer)
-            if clock.is_last:
-                trainer.should_stop = True
-            else:
-                close_pass(trainer)
+        for stop in self.fit.stops:
+            stop.check(clock, self.fit.keeper, trainer)
+        self.fit.validate_if_due(trainer)
+        if clock.over and clock.is_last:  # resumed at the end of a phase
+            trainer.should_stop = True
+        elif clock.over:
+            close_pass(trainer)
+            self.fit.boundary.cross(trainer, is_last=False)
         clock.tell_samplers(trainer)
 
     # ------------------------------------------------------------------ the algorithm
@@ -244,6 +244,7 @@ class SparseMaskCallback(Callback):
             self.fit.keep_early_if_due(trainer)
         if self.fit.clock.over:
             self.fit.boundary.close(trainer)
+        self.fit.validation_due = validates_next(trainer)
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -254,6 +255,7 @@ class SparseMaskCallback(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        self.fit.validation_due = False
         self.fit.keeper.offer(self.fit.ticket, trainer, pl_module)
         if self.fit.ends_early(trainer):
             self.fit.clock.over = True

@@ -8,6 +8,8 @@ from lightning.pytorch import Trainer
 
 from ltsft.callbacks.best_weights import BestWeights
 from ltsft.callbacks.clock import Clock
+from ltsft.callbacks.keeper import Keeper
+from ltsft.errors import LtsftError
 from ltsft.sparse import Mask
 
 
@@ -33,6 +35,13 @@ class Validated:
 class Stop:
     """A rule by which a phase ends early; this one never ends any."""
 
+    def check(self, clock: Clock, keeper: Keeper, trainer: Trainer) -> None:
+        """Training begins: refuse settings by which the rule could never act.
+
+        Raises:
+            LtsftError: If so.
+        """
+
     def ends(self, validated: Validated) -> bool:
         """Whether the phase is over with this validation."""
         return False
@@ -50,6 +59,20 @@ class Stop:
 
 class Patience(Stop):
     """Ends a phase after so many validations in a row without a new best, as its settings say."""
+
+    def check(self, clock: Clock, keeper: Keeper, trainer: Trainer) -> None:
+        """Refuse patience where there is no metric to have it with.
+
+        Raises:
+            LtsftError: If so.
+        """
+        for name in {leg.phase: None for leg in clock.program}:
+            if clock.phases[name].patience is not None and not keeper.keeps:
+                raise LtsftError(
+                    f"`sparse.{name}.patience` is expected beside a metric of a validation that "
+                    "the best weights are chosen by, but there is none; give validation data and "
+                    "`sparse.monitor`, or leave it out."
+                )
 
     def ends(self, validated: Validated) -> bool:  # noqa: D102
         patience = validated.clock.settings.patience

@@ -1,6 +1,7 @@
 """The few places where the two phases touch the Trainer's own loops."""
 
 import warnings
+from collections.abc import Callable
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
@@ -93,13 +94,29 @@ def advance_schedules(trainer: Trainer, num_steps: int) -> None:
                     config.scheduler.step()  # type: ignore[call-arg]
 
 
-def validate(trainer: Trainer) -> None:
-    """Run the whole validation of a fit, as Lightning does after a batch."""
+def validates_next(trainer: Trainer) -> bool:
+    """Whether Lightning will validate once the hooks after this batch are done."""
+    fit = trainer.fit_loop
+    assert fit._data_fetcher is not None
+    return fit.epoch_loop._should_check_val_fx(fit._data_fetcher)
+
+
+def validate(trainer: Trainer) -> Callable[[], None]:
+    """Run the whole validation of a fit, as Lightning does after a batch, before it resumes.
+
+    Where a validation is due at the step of a checkpoint, Lightning does not run it but sets its
+    counters to its end, and draws random numbers for its loader on the way; both is done by then.
+
+    Returns:
+        Lets Lightning do so again.
+    """
     loop = trainer.fit_loop.epoch_loop.val_loop
     loop.restarting = False  # a checkpoint's counts would make it take up an earlier one at its end
     trainer.validating = True
     loop.run()
     trainer.training = True
+    loop.increment_progress_to_evaluation_end = lambda: None  # type: ignore[method-assign]
+    return lambda: delattr(loop, "increment_progress_to_evaluation_end")
 
 
 def close_pass(trainer: Trainer) -> None:

@@ -7,10 +7,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from ltsft.callbacks.clock import Clock
+from ltsft.callbacks.keeper import Keeper
 from ltsft.callbacks.stopping import Stop, Validated
 from ltsft.callbacks.trainer_loops import has_validation
 from ltsft.errors import LtsftError
-from ltsft.sparse import Mask, Selection
+from ltsft.sparse import Mask
 
 
 @dataclass
@@ -57,12 +59,13 @@ class UntilSettled(Stop):
                 f"{self.patience}."
             )
 
-    def check(self, selection: Selection, trainer: Trainer) -> None:
+    def check(self, clock: Clock, keeper: Keeper, trainer: Trainer) -> None:
         """Refuse to wait for a set of entries where none is ever compared.
 
         Raises:
             LtsftError: If there is no dense phase, or no validation to compare at.
         """
+        selection = clock.program.selection
         if not selection.needs_dense_phase:
             raise LtsftError(
                 f"`sparse.until_settled` is expected to be left out with `{selection}`, which has "

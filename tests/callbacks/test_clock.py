@@ -19,7 +19,7 @@ def at(step, passes=0):
 
 def clock_of(rounds=1, rewinding=None):
     program = Program(LargestChange(), Growing(rounds), rewinding or ToStart())
-    clock = Clock(program, {"dense": Phase(max_steps=5), "sparse": Phase(max_steps=7)})
+    clock = Clock(program, {"dense": Phase(max_steps=5), "sparse": Phase(max_steps=7)}, at(0))
     clock.lengths = {"dense": 5, "sparse": 7}
     return clock
 

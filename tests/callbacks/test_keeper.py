@@ -12,12 +12,11 @@ from ltsft.errors import LtsftError
 from ltsft.sparse import Ticket
 
 
-def fake(value, step=0, sanity=False):
+def fake(value, sanity=False):
     strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)
     return SimpleNamespace(
         callback_metrics={"score": torch.tensor(value)},
         sanity_checking=sanity,
-        global_step=step,
         strategy=strategy,
     )
 
@@ -33,12 +32,10 @@ def test_the_best_validation_comes_back_and_is_noted():
     module, keeper = nn.Linear(2, 1), keeper_of()
     ticket = Ticket(module)
     keeper.offer(ticket, fake(9.0, sanity=True), HERE)  # logs the metric, and is no validation
-    assert not keeper.has_seen(0)
-    for step, score in enumerate([1.0, 3.0, 2.0], start=1):
+    assert keeper.best.value is None
+    for score in (1.0, 3.0, 2.0):
         module.bias.data.fill_(score)
-        keeper.offer(ticket, fake(score, step), HERE)
-    assert keeper.has_seen(3)
-    assert not keeper.has_seen(2)
+        keeper.offer(ticket, fake(score), HERE)
     again = keeper_of()
     again.load_state_dict(keeper.state_dict())
     again.put_back(ticket, "dense")
@@ -57,7 +54,6 @@ def test_without_a_metric_the_last_weights_stay():
     keeper.put_back(ticket, "sparse")
     assert module.bias.item() == 7.0
     assert keeper.scored == {"sparse": None}
-    assert keeper.has_seen(123)
 
 
 def test_a_metric_that_was_never_a_number():

@@ -88,3 +88,21 @@ def test_patience_that_runs_out_at_the_end_of_a_phase(tmp_path):
     resumed, sft = fit(tmp_path / "25.ckpt")
     assert resumed == steps
     assert sft == expected
+
+
+def test_a_second_fit_on_one_trainer_is_as_long_as_the_first():
+    """A cell of a notebook run twice, a loop over languages: the Trainer's counts go on."""
+    sft = callback(10, Phase(max_steps=6), Phase(max_epochs=1))
+    run = trainer(sft)
+    first, second = Plain(), Plain()
+    run.fit(first, data())
+    expected, steps = sft.sft, run.global_step
+    run.fit(second, data())
+    assert steps == 16
+    assert run.global_step == 2 * steps
+    assert sft.sft == expected
+    assert sft.sft.metadata.phases == expected.metadata.phases
+    assert {name: phase["steps"] for name, phase in expected.metadata.phases.items()} == {
+        "dense": 6,
+        "sparse": 10,
+    }

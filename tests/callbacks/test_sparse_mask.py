@@ -507,6 +507,10 @@ class TestMistakes:
             ({"max_steps": 0}, "`max_steps` of a phase is expected to be 1 or more, but got 0"),
             ({"max_epochs": 0}, "`max_epochs` of a phase is expected to be 1 or more"),
             ({"max_steps": 1, "patience": 0}, "`patience` of a phase is expected to be 1 or more"),
+            (
+                {"max_steps": 60, "min_steps": 30000},
+                "`max_steps` of a phase .* its `min_steps`, 30,000, or more, but got 60; set both",
+            ),
             ({"max_steps": 1, "l1": -0.1}, "`l1` of a phase is expected to be 0 or more"),
         ],
     )

@@ -6,6 +6,9 @@ import pytest
 
 from ltsft.callbacks import Phase
 from ltsft.callbacks.stopping import Patience, Stop, Validated
+from ltsft.errors import LtsftError
+from ltsft.sparse import Random
+from tests.callbacks.plain import Plain, callback, data, trainer
 
 
 def validated(patience, num_since):
@@ -24,3 +27,12 @@ def test_patience_counts_validations_without_a_new_best(patience, num_since, end
 def test_a_rule_without_state_has_none_to_save():
     assert Stop().state_dict() == {}
     assert not Stop().ends(validated(1, 9))
+
+
+@pytest.mark.parametrize("validation", [None, data(seed=2)], ids=["no validation", "no metric"])
+def test_patience_that_could_never_act_is_refused(validation):
+    sft = callback(dense=Phase(max_steps=5), sparse=Phase(max_steps=5, patience=2))
+    with pytest.raises(LtsftError, match="`sparse.sparse.patience` is expected beside a metric"):
+        trainer(sft).fit(Plain(), data(), validation)
+    unused = callback(dense=Phase(max_steps=5, patience=2), selection=Random())
+    trainer(unused).fit(Plain(), data())  # there is no dense phase to have patience in
