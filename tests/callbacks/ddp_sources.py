@@ -25,7 +25,7 @@ def main(folder: Path, num_ranks: int) -> None:
     items = []
     for batch in batches(STEPS):  # each rank's half of it, all of one language
         mine = slice(rank, None, num_ranks)
-        items.append({"x": batch["x"][mine], "y": batch["y"][mine], "source": batch["source"]})
+        items.append({"x": batch["x"][mine], "y": batch["y"][mine], "language": batch["language"]})
     sparse = SparseMaskCallback(
         Budget(num_params=9),
         dense=Phase(max_steps=STEPS),

@@ -50,7 +50,7 @@ def test_batches(make_tokenizer: Callable[..., str], write: Callable[..., str]) 
         [-1, 0, 0, 1, 1, *[2] * (batch["word_ids"][0] == 2).sum(), -1],
         [-1, 0, 0, -1] + [-1] * (batch["word_ids"].shape[1] - 4),
     ]
-    assert batch["source"] == "xx"
+    assert batch["language"] == "xx"
     assert data.labels == RELATIONS == sorted(RELATIONS)
     assert len(RELATIONS) == 37
 
@@ -269,5 +269,5 @@ def test_real_treebanks_have_trees_and_universal_relations() -> None:
     paths = sorted(TREEBANKS.glob("*/*.conllu"))
     assert len({path.parent for path in paths}) == 21
     for path in paths:
-        for sentence in read_parsed(Source(str(path)), "test", key="k"):
+        for sentence in read_parsed(Source(str(path)), "test"):
             assert set(sentence.relations) <= set(RELATIONS)

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from ltsft.data import QuestionData
 from ltsft.data.encoding.windows import locate, shorten, tokenize_windows
-from ltsft.data.questions import Answer, TextQuestion
+from ltsft.data.formats.squad import Answer, TextQuestion
 from ltsft.errors import LtsftError
 from tests.data.test_questions import squad
 
@@ -100,13 +100,12 @@ def test_answers_within_sub_words() -> None:
     """Blanks before words, answers within one sub-word, several sub-words for one character."""
     # "ab 語d": [CLS] ab ␣語(byte 1) ␣語(byte 2) d [SEP]
     starts, ends = torch.tensor([-1, 0, 2, 2, 4, -1]), torch.tensor([-1, 2, 4, 4, 5, -1])
-    assert locate(Answer("語", 3), starts, ends) == (2, 3)
-    assert locate(Answer("語d", 3), starts, ends) == (2, 4)
-    assert locate(Answer("b", 1), starts, ends) == (1, 1)
-    assert locate(Answer("b 語", 1), starts, ends) == (1, 3)
-    assert locate(Answer("dx", 4), starts, ends) == (0, 0)
-    assert locate(None, starts, ends) == (0, 0)
-    assert locate(Answer("a", 0), starts[:1], ends[:1]) == (0, 0)
+    assert locate(3, 4, starts, ends) == (2, 3)
+    assert locate(3, 5, starts, ends) == (2, 4)
+    assert locate(1, 2, starts, ends) == (1, 1)
+    assert locate(1, 4, starts, ends) == (1, 3)
+    assert locate(4, 6, starts, ends) == (0, 0)
+    assert locate(0, 1, starts[:1], ends[:1]) == (0, 0)
 
 
 def test_evaluation_batches_hold_whole_questions(make_tokenizer: Make, write: Write) -> None:
@@ -130,7 +129,7 @@ def test_evaluation_batches_hold_whole_questions(make_tokenizer: Make, write: Wr
         for question, context in enumerate(batch["contexts"]):
             own = batch["questions"] == question
             assert batch["char_ends"][own].max().item() == len(context)
-        assert batch["source"] == "xx"
+        assert batch["language"] == "xx"
         seen += size
     assert seen == 7
     assert len(loader) == 3

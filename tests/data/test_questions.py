@@ -10,7 +10,8 @@ import pytest
 
 from ltsft.data import Source
 from ltsft.data.artificial import family
-from ltsft.data.questions import Answer, TextQuestion, read_questions
+from ltsft.data.formats.squad import Answer, TextQuestion
+from ltsft.data.questions import read_questions
 from ltsft.errors import LtsftError
 
 Write = Callable[..., str]
@@ -52,7 +53,7 @@ def squad(questions: list[TextQuestion], **changes: Any) -> dict[str, Any]:
 
 
 def read(source: Source | str, role: str = "train") -> list[TextQuestion]:
-    return read_questions(Source.of(source), role, key="data.init_args.train.en")
+    return read_questions(Source.of(source, "data.init_args.train.en"), role)
 
 
 def test_squad_files(write: Write) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import datasets
 import pytest
 
-from ltsft.data.source import Source, Table
+from ltsft.data.source import Source
+from ltsft.data.table import Table
 from ltsft.data.tagged import TaggedSentence, read_tagged
 from ltsft.data.text import read_text
 from ltsft.errors import LtsftError
@@ -19,8 +20,8 @@ SENTENCES = [
 
 
 def read(source: Source, role: str = "train") -> list[TaggedSentence]:
-    key = f"data.init_args.{role}.en"
-    return read_tagged(source, role, format="conllu", column="upos", key=key)
+    source = Source.of(source, f"data.init_args.{role}.en")
+    return read_tagged(source, role, format="conllu", column="upos")
 
 
 def write_json(path: Path) -> None:
@@ -75,25 +76,32 @@ def test_text_table(tmp_path: Path) -> None:
     rows = {"line": ["one", " ", "two"], "number": [1, 2, 3]}
     datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "t.parquet")
     path = str(tmp_path / "t.parquet")
-    assert list(read_text(Source(path, columns={"text": "line"}), "train", key="k")) == [
+    assert list(read_text(Source.of(Source(path, columns={"text": "line"}), "k"), "train")) == [
         "one",
         "two",
     ]
     with pytest.raises(LtsftError, match=r"`k.columns` .* column of strings for `text`.* has 1"):
-        read_text(Source(path, columns={"text": "number"}), "train", key="k")
+        read_text(Source.of(Source(path, columns={"text": "number"}), "k"), "train")
     with pytest.raises(LtsftError, match=r"`k.columns` .* columns line, number .* got 'text'"):
-        read_text(Source(path), "train", key="k")
+        read_text(Source.of(Source(path), "k"), "train")
 
 
 def test_text_file(write: Callable[..., str]) -> None:
     path = write("t.txt", "\ufeffone\u2028still one\n\n \ntwo\r\nthree")
-    assert list(read_text(Source(path), "train", key="k")) == ["one\u2028still one", "two", "three"]
-    assert list(read_text(Source(path, limit=2), "train", key="k")) == ["one\u2028still one", "two"]
+    assert list(read_text(Source.of(Source(path), "k"), "train")) == [
+        "one\u2028still one",
+        "two",
+        "three",
+    ]
+    assert list(read_text(Source.of(Source(path, limit=2), "k"), "train")) == [
+        "one\u2028still one",
+        "two",
+    ]
 
 
 def test_no_text(write: Callable[..., str]) -> None:
     with pytest.raises(LtsftError, match=r"`k` is expected to have text, but .* only blanks"):
-        read_text(Source(write("t.txt", "\n \n")), "train", key="k")
+        read_text(Source.of(Source(write("t.txt", "\n \n")), "k"), "train")
 
 
 def test_built_in_languages() -> None:
@@ -105,11 +113,11 @@ def test_built_in_languages() -> None:
     assert read(Source("artificial:elmu", split="test", limit=5)) == test[:5]
     assert read(Source("artificial:elmu", seed=1)) != train
     assert {tag for s in train for tag in s.tags} >= {"NOUN", "VERB"}
-    entities = read_tagged(source, "train", format="iob2", column="upos", key="k")
+    entities = read_tagged(source, "train", format="iob2", column="upos")
     assert {"O", "B-PER"} <= {tag for s in entities for tag in s.tags}
-    relations = read_tagged(source, "train", format="conllu", column="deprel", key="k")
+    relations = read_tagged(source, "train", format="conllu", column="deprel")
     assert "root" in {tag for s in relations for tag in s.tags}
-    assert len(list(read_text(Source("artificial:elmu", limit=7), "train", key="k"))) == 7
+    assert len(list(read_text(Source.of(Source("artificial:elmu", limit=7), "k"), "train"))) == 7
     assert Source("artificial:elmu").language == "elmu"
     assert Source("texts/hsb.txt").language == "hsb"
 
@@ -142,7 +150,7 @@ def test_broken_table(tmp_path: Path) -> None:
 def test_table_without_rows(tmp_path: Path) -> None:
     datasets.Dataset.from_dict(ROWS).to_parquet(tmp_path / "none.parquet")
     with pytest.raises(LtsftError, match=r"`k` is expected .* corresponds to no data"):
-        Table(Source(str(tmp_path / "none.parquet"), split="train[:0]"), "train", "k")
+        Table(Source.of(Source(str(tmp_path / "none.parquet"), split="train[:0]"), "k"), "train")
 
 
 def test_tables_of_another_kind(tmp_path: Path) -> None:
@@ -168,7 +176,7 @@ def test_a_tables_digest_is_that_of_its_rows(tmp_path: Path) -> None:
     """Another content or limit is another one; another name of the file is not."""
 
     def digest(name: str, limit: int | None = None) -> str:
-        return Table(Source(str(tmp_path / name), limit=limit), "train", "k").fingerprint
+        return Table(Source(str(tmp_path / name), limit=limit), "train").fingerprint
 
     (tmp_path / "a.tsv").write_text("text\none\ntwo\n")
     (tmp_path / "b.tsv").write_text("text\none\ntwo\n")

@@ -48,14 +48,14 @@ def test_one_loader_per_language(
         eval_batch_size=2,
     )
     first, second = data.test_dataloader()
-    assert [batch["source"] for batch in first] == ["xx", "xx"]
-    assert [batch["source"] for batch in second] == ["aa"]
+    assert [batch["language"] for batch in first] == ["xx", "xx"]
+    assert [batch["language"] for batch in second] == ["aa"]
     assert data.evaluation_languages("test") == ["xx", "aa"]
     assert data.evaluation_languages("validate") == []
     labels = [[UPOS[label] for label in row if label >= 0] for b in first for row in b["labels"]]
     assert labels == [["NOUN", "VERB"], ["X"], ["ADJ", "NOUN", "PUNCT"]]
     assert [s.words for s in data.examples("predict", "aa")] == [["h"]]
-    assert [batch["source"] for batch in data.predict_dataloader()[0]] == ["aa"]
+    assert [batch["language"] for batch in data.predict_dataloader()[0]] == ["aa"]
 
 
 @pytest.mark.parametrize("pad_id", [0, 1])
@@ -264,10 +264,10 @@ def test_many_training_languages(
     )
     assert data.training_languages == ["xx", "yy"]
     batches = list(data.train_dataloader())
-    assert sorted(batch["source"] for batch in batches) == ["xx", "xx", "yy"]
+    assert sorted(batch["language"] for batch in batches) == ["xx", "xx", "yy"]
     for batch in batches:
         expected = {"xx": [UPOS.index("NOUN")], "yy": [UPOS.index("VERB"), UPOS.index("X")]}
-        assert batch["labels"].tolist() == [expected[batch["source"]]] * 3
+        assert batch["labels"].tolist() == [expected[batch["language"]]] * 3
 
 
 def test_predictions_are_written_in_the_datas_format(

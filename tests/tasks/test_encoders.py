@@ -31,7 +31,7 @@ def language_batches(num=6):
             "input_ids": masked,
             "attention_mask": torch.ones_like(ids),
             "labels": labels,
-            "source": "aa",
+            "language": "aa",
         }
 
 
@@ -44,7 +44,7 @@ def tagging_batches(num=6):
             "attention_mask": torch.ones_like(ids),
             "word_starts": torch.arange(1, 9).repeat(4, 1),
             "labels": torch.randint(0, 3, (4, 8), generator=generator),
-            "source": "aa",
+            "language": "aa",
         }
 
 

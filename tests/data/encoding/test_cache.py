@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ltsft.data import TaggingData, TextData
-from ltsft.data.encoding.cache import cache_folder, cached, digest
+from ltsft.data.encoding.cache import cache_folder, cached
+from ltsft.data.encoding.digest import digest
 from ltsft.data.encoding.ragged import Ragged
 
 LARGE = 2**18  # float32 entries of a result worth keeping

@@ -11,13 +11,14 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 
 from ltsft.data.base import DataModule
-from ltsft.data.serving.loading import EvaluationLoader, Examples, TrainingLoader
+from ltsft.data.serving.examples import Examples
+from ltsft.data.serving.loading import EvaluationLoader, TrainingLoader
 from ltsft.data.serving.sampling import EvaluationSampler, TrainingSampler
 from ltsft.errors import LtsftError
 
 
 def collate(items: list[tuple[int, int]]) -> dict[str, Any]:
-    return {"examples": torch.tensor([example for example, _ in items]), "source": "xx"}
+    return {"examples": torch.tensor([example for example, _ in items]), "language": "xx"}
 
 
 def training_loader(num_examples: int = 22, num_workers: int = 0, **options: int) -> TrainingLoader:
@@ -170,7 +171,7 @@ class Recorder(LightningModule):
         return loss
 
     def validation_step(self, batch: dict[str, Any]) -> None:
-        assert batch["source"] == "xx"
+        assert batch["language"] == "xx"
 
     def predict_step(self, batch: dict[str, Any]) -> list[int]:
         return batch["examples"].tolist()
