@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
+from ltsft.batch import NOWHERE
 from ltsft.data.base import ROLE_OF_STAGE, DataModule
 from ltsft.data.encoding.ragged import Ragged
 from ltsft.data.encoding.tokenization import Columns
@@ -193,6 +194,17 @@ class LabelledData(DataModule, Generic[Example]):
             use = "are not trained on" if role == "train" else "count as wrong"
             rank_zero_warn(
                 f"{name} has {unknown.total()} labels outside the inventory ({counts}); they {use}."
+            )
+
+    # ------------------------------------------------------------------ words
+
+    def warn_of_lost_words(self, name: str, role: str, columns: Columns) -> None:
+        """Count words without a sub-word: they were cut off, or the tokenizer leaves nothing."""
+        if lost := int((columns["word_starts"].values == NOWHERE).sum()):
+            use = "are not trained on" if role == "train" else "count as wrong"
+            rank_zero_warn(
+                f"{name} has {lost} words beyond `data.init_args.max_length` = {self.max_length}, "
+                f"or without any sub-word; they {use}."
             )
 
     # ------------------------------------------------------------------ loaders

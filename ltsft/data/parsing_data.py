@@ -10,7 +10,7 @@ from typing_extensions import override
 from ltsft.atomic import write_text
 from ltsft.batch import NOWHERE, UNKNOWN
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenization import Columns, tokenize_words, warn_of_lost_words
+from ltsft.data.encoding.tokenization import Columns, tokenize_words
 from ltsft.data.formats.conllu import Sentence, format_sentence
 from ltsft.data.labelled_data import LabelledData
 from ltsft.data.labels import RELATIONS
@@ -91,7 +91,7 @@ class ParsingData(LabelledData[Sentence]):
 
     @override
     def check(self, name: str, role: str, examples: list[Sentence], columns: Columns) -> None:
-        warn_of_lost_words(name, role, columns, self.max_length)
+        self.warn_of_lost_words(name, role, columns)
         self.warn_of_unknown(name, role, [sentence.relations for sentence in examples])
 
     @override

@@ -10,7 +10,7 @@ from typing_extensions import override
 from ltsft.atomic import write_text
 from ltsft.batch import UNKNOWN
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenization import Columns, tokenize_words, warn_of_lost_words
+from ltsft.data.encoding.tokenization import Columns, tokenize_words
 from ltsft.data.formats.conllu import format_sentence
 from ltsft.data.formats.iob2 import count_stray, format_iob2
 from ltsft.data.labelled_data import LabelledData
@@ -107,7 +107,7 @@ class TaggingData(LabelledData[TaggedSentence]):
 
     @override
     def check(self, name: str, role: str, examples: list[TaggedSentence], columns: Columns) -> None:
-        warn_of_lost_words(name, role, columns, self.max_length)
+        self.warn_of_lost_words(name, role, columns)
         self.warn_of_unknown(name, role, [sentence.tags for sentence in examples])
 
     @override

@@ -60,10 +60,6 @@ class Lexicon:
         """One inflected word: the stem and its endings in the given order."""
         return self.stems[category][index] + "".join(self.endings[name] for name in endings)
 
-    def size(self, category: str) -> int:
-        """How many stems the category has."""
-        return len(self.stems[category])
-
 
 def draw_lexicons(
     seed: int, cognates: Mapping[str, float], shared_endings: Mapping[str, float]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from ltsft.batch import NOWHERE
@@ -106,24 +105,6 @@ def tokenize_texts(
     texts = digest(part for texts in examples for part in (str(len(texts)), *texts))
     settings = [tokenizer_digest(tokenizer), str(tokenizer.model_input_names), str(max_length)]
     return cached_columns(["texts", texts, *settings], make)
-
-
-def warn_of_lost_words(name: str, role: str, columns: Columns, max_length: int) -> None:
-    """Warn of words without a sub-word, because they were cut off or the tokenizer leaves nothing.
-
-    Args:
-        name: What the data is.
-        role: What it is for.
-        columns: What :func:`tokenize_words` returned.
-        max_length: Sub-words that were kept.
-    """
-    lost = int((columns["word_starts"].values == NOWHERE).sum())
-    if lost:
-        use = "are not trained on" if role == "train" else "count as wrong"
-        rank_zero_warn(
-            f"{name} has {lost} words beyond `data.init_args.max_length` = {max_length}, or "
-            f"without any sub-word; they {use}."
-        )
 
 
 def encode(
