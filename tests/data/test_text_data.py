@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from ltsft.data import Source, TextData
-from ltsft.data.encoding.blocks import cut_blocks
 from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.errors import LtsftError
 
@@ -146,21 +145,6 @@ def test_short_corpus(make_tokenizer: Callable[..., str], write: Callable[..., s
     nothing = TextData(make_tokenizer(), text=write("yy.txt", "\a\n"), max_length=16)
     with pytest.raises(LtsftError, match=r"has 0 tokens; give more text"):
         nothing.setup()
-
-
-def test_large_corpora_show_a_bar(
-    make_tokenizer: Callable[..., str],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("ltsft.data.encoding.blocks.SECONDS_BEFORE_A_BAR", 0)
-    tokenizer = load_tokenizer(make_tokenizer(), 10)
-    blocks, is_text = cut_blocks(["abcd"] * 20_000, tokenizer, 10, option="k")
-    assert blocks.shape == (10_000, 10)
-    assert is_text.sum() == 8
-    assert "tokenising" in capsys.readouterr().err
-    cut_blocks(["abcd"] * 20_000, tokenizer, 10, option="k", progress=False)
-    assert capsys.readouterr().err == ""
 
 
 def test_no_mask_token(make_tokenizer: Callable[..., str], corpus: str) -> None:

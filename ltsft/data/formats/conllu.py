@@ -40,6 +40,9 @@ class Sentence:
     line: int
     text: list[str] = field(default_factory=list, repr=False, compare=False)
 
+    def __len__(self) -> int:
+        return len(self.words)
+
 
 def read_conllu(
     path: str | Path, *, limit: int | None = None, trees: bool = True, subtypes: bool = False
