@@ -15,7 +15,7 @@ from ltsft.sparse import Applied, SparseFineTuning
 class LanguageSfts(Callback):
     """Swaps language fine-tunings on the one model in memory (Ansell et al., 2022, §3.2 and §4.4).
 
-    Each batch says in ``batch["source"]`` which language it is in; that language's fine-tuning is
+    Each batch says in ``batch["language"]`` which language it is in; that language's fine-tuning is
     added before the batch and taken off, bit for bit, when another language follows or the
     evaluation ends. Heads in language fine-tunings are left out, adapters
     take the place of what was in their slot. A language without an entry has no language
@@ -109,7 +109,7 @@ class LanguageSfts(Callback):
     # ------------------------------------------------------------------ its steps
 
     def _place(self, pl_module: LightningModule, batch: Any) -> None:
-        language = batch.get("source") if isinstance(batch, Mapping) else None
+        language = batch.get("language") if isinstance(batch, Mapping) else None
         if language == self._language:
             return
         self._remove()

@@ -154,7 +154,7 @@ def _conllu(path: Path, limit: int | None, *, trees: bool) -> Rows:
 
 def _labels(path: Path, texts: list[str], limit: int | None) -> Rows:
     """One label for each example; none where the gold file has none."""
-    examples = read_pairs(Source(str(path), limit=limit), "test", texts=texts, key="compare")
+    examples = read_pairs(Source.of(Source(str(path), limit=limit), "compare"), "test", texts=texts)
     return [(list(example.texts), [example.label]) for example in examples]
 
 

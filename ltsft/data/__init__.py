@@ -1,10 +1,17 @@
-"""Reading, tokenising and serving data: one LightningDataModule each, one reader per format.
+"""Reading, tokenising and serving data: one LightningDataModule per task.
 
-Read in this order: :mod:`source` (where data comes from), :mod:`conllu`, :mod:`iob2`, :mod:`rows`,
-:mod:`questions`, :mod:`text` (the readers), :mod:`sampling` and :mod:`loading` (which examples, in
-what order, also after a resume), :mod:`masking` and :mod:`collate` (examples to batches),
-:mod:`text_data`, :mod:`tagging_data`, :mod:`parsing_data`, :mod:`pair_data` and
-:mod:`question_data` (all of it together). :mod:`artificial` is the built-in data.
+On the way of an example there are three rooms, which know nothing of each other's concerns:
+
+- :mod:`formats`: a file ↔ sentences. It knows line numbers, but no tokenizer and no task.
+- :mod:`encoding`: text → ids. It knows tokenizers, but no labels, and not what text was read from.
+- :mod:`serving`: ids → batches, in which order, also after a resume. It knows no files.
+
+Around them, in the order to read: :mod:`source` (where data come from), :mod:`table`,
+:mod:`reading` (from a source to examples), :mod:`tagged`, :mod:`parsed`, :mod:`pairs`,
+:mod:`questions` and :mod:`text` (examples of each kind), :mod:`labels`, :mod:`base` and
+:mod:`labelled_data` (what data modules share), :mod:`text_data`, :mod:`tagging_data`,
+:mod:`parsing_data`, :mod:`pair_data` and :mod:`question_data` (all of it together).
+:mod:`artificial` is the built-in data. What a batch holds stands in :mod:`ltsft.batch`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
@@ -10,12 +9,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
+from ltsft.batch import NOWHERE
 from ltsft.data.base import ROLE_OF_STAGE, DataModule
 from ltsft.data.encoding.ragged import Ragged
 from ltsft.data.encoding.tokenization import Columns
 from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.data.labels import unknown_labels
-from ltsft.data.serving.collate import Collator, LabelledExamples, LanguageExamples
+from ltsft.data.serving.collate import Collator
+from ltsft.data.serving.examples import LabelledExamples, LanguageExamples
 from ltsft.data.serving.loading import EvaluationLoader, TrainingLoader
 from ltsft.data.serving.sampling import Mixing
 from ltsft.data.source import Source, Sources
@@ -32,8 +33,6 @@ ROLES_OF_STAGE = {
     None: ("train", "validation", "test", "predict"),
 }
 
-_SPLIT_OF_ROLE = {"predict": "test"}
-
 Example = TypeVar("Example")
 """What a reader returns: words or texts of one example, and its gold annotation."""
 
@@ -44,7 +43,7 @@ class LabelledData(DataModule, Generic[Example]):
     A subclass says how examples are read (:meth:`read`), tokenised (:meth:`tokenize`), numbered
     (:meth:`annotate`), and how predictions are written (:meth:`save_predictions`).
 
-    Every batch is of one language, which it carries as `source`. Of several training languages
+    Every batch is of one language, which it carries as `language`. Of several training languages
     each optimizer step takes one (Ansell et al., 2022, §4.4).
 
     Args:
@@ -100,7 +99,10 @@ class LabelledData(DataModule, Generic[Example]):
                 "; leave it out to train on everything."
             )
         self.sources = {
-            role: {language: Source.of(source) for language, source in (sources or {}).items()}
+            role: {
+                language: Source.of(source, f"data.init_args.{role}.{language}")
+                for language, source in (sources or {}).items()
+            }
             for role, sources in (
                 ("train", train),
                 ("validation", validation),
@@ -109,36 +111,27 @@ class LabelledData(DataModule, Generic[Example]):
             )
         }
         if max_examples is not None:
-            self.sources["train"] = {
-                language: replace(source, limit=min(source.limit or max_examples, max_examples))
-                for language, source in self.sources["train"].items()
-            }
+            for source in self.sources["train"].values():
+                source.limit = min(source.limit or max_examples, max_examples)
         self.tokenizer_name = tokenizer
         self.max_length = max_length
         self._tokenizer: PreTrainedTokenizerFast | None = None
         self._examples: dict[tuple[str, str], list[Example]] = {}
         self._tokenized: dict[tuple[str, str], Columns] = {}
         self._labels: list[str] | None = None
-        self._given_labels: list[str] | None = None
+        self._explicit_labels: list[str] | None = None
 
     # ------------------------------------------------------------------ what a subclass says
 
     @abstractmethod
-    def read(self, source: Source, split: str, key: str) -> list[Example]:
+    def read(self, source: Source, role: str) -> list[Example]:
         """Read the examples of a source.
 
         Args:
             source: Where they are.
-            split: Split to take where the source names none.
-            key: The option that gave the source, for error messages.
+            role: What they are for: ``train``, ``validation``, ``test``, or ``predict``: then gold
+                annotation is not looked at, and may be missing.
         """
-
-    def read_to_predict(self, source: Source, split: str, key: str) -> list[Example]:
-        """Read examples whose gold annotation is not looked at, and may be missing.
-
-        By default they are read like any others. Arguments as in :meth:`read`.
-        """
-        return self.read(source, split, key)
 
     @abstractmethod
     def tokenize(self, examples: list[Example], tokenizer: "PreTrainedTokenizerFast") -> Columns:
@@ -158,19 +151,19 @@ class LabelledData(DataModule, Generic[Example]):
         """Label names; a label's id is its place."""
         return self._labels
 
-    def settle_labels(self, given: list[str] | None, default: list[str] | None) -> None:
+    def settle_labels(self, labels: list[str] | None, default: list[str] | None) -> None:
         """Take the label names that were asked for, or the default ones.
 
         Raises:
             LtsftError: If they are not different names.
         """
-        if given is not None and (not given or len(set(given)) < len(given)):
+        if labels is not None and (not labels or len(set(labels)) < len(labels)):
             raise LtsftError(
                 "`data.init_args.labels` is expected to list different labels, at least one, but "
-                f"got {given}."
+                f"got {labels}."
             )
-        self._given_labels = given
-        self._labels = list(given) if given is not None else default and list(default)
+        self._explicit_labels = labels
+        self._labels = list(labels) if labels is not None else default and list(default)
 
     def use_labels(self, labels: list[str]) -> None:
         """Take the labels of a checkpoint or of a fine-tuning: they are the truth when evaluating.
@@ -178,12 +171,12 @@ class LabelledData(DataModule, Generic[Example]):
         To be called before loaders are made.
 
         Raises:
-            LtsftError: If other `labels` were given explicitly.
+            LtsftError: If other `labels` were asked for explicitly.
         """
-        if self._given_labels is not None and list(self._given_labels) != list(labels):
+        if self._explicit_labels is not None and list(self._explicit_labels) != list(labels):
             raise LtsftError(
                 f"`data.init_args.labels` is expected to be those of the model, {labels}, but got "
-                f"{self._given_labels}; leave them out."
+                f"{self._explicit_labels}; leave them out."
             )
         self._labels = list(labels)
 
@@ -201,6 +194,17 @@ class LabelledData(DataModule, Generic[Example]):
             use = "are not trained on" if role == "train" else "count as wrong"
             rank_zero_warn(
                 f"{name} has {unknown.total()} labels outside the inventory ({counts}); they {use}."
+            )
+
+    # ------------------------------------------------------------------ words
+
+    def warn_of_lost_words(self, name: str, role: str, columns: Columns) -> None:
+        """Count words without a sub-word: they were cut off, or the tokenizer leaves nothing."""
+        if lost := int((columns["word_starts"].values == NOWHERE).sum()):
+            use = "are not trained on" if role == "train" else "count as wrong"
+            rank_zero_warn(
+                f"{name} has {lost} words beyond `data.init_args.max_length` = {self.max_length}, "
+                f"or without any sub-word; they {use}."
             )
 
     # ------------------------------------------------------------------ loaders
@@ -288,12 +292,7 @@ class LabelledData(DataModule, Generic[Example]):
 
     def _read(self, role: str, language: str) -> list[Example]:
         if (role, language) not in self._examples:
-            read = self.read_to_predict if role == "predict" else self.read
-            self._examples[role, language] = read(
-                self.sources[role][language],
-                _SPLIT_OF_ROLE.get(role, role),
-                f"data.init_args.{role}.{language}",
-            )
+            self._examples[role, language] = self.read(self.sources[role][language], role)
         return self._examples[role, language]
 
     def _tokenize(self, role: str, language: str) -> Columns:
@@ -303,4 +302,5 @@ class LabelledData(DataModule, Generic[Example]):
         return self._tokenized[role, language]
 
     def _name(self, role: str, language: str) -> str:
-        return f"`data.init_args.{role}.{language}` ({self.sources[role][language].path})"
+        source = self.sources[role][language]
+        return f"`{source.option}` ({source.path})"

@@ -29,12 +29,6 @@ RELATIONS = [
 NLI = ["entailment", "neutral", "contradiction"]
 """The three relations of natural language inference, numbered as in XNLI and MultiNLI."""
 
-UNKNOWN_LABEL = -1
-"""Id of a gold label outside the inventory: scored, and never right."""
-
-PADDING_LABEL = -100
-"""Id where there is nothing to score; what ``torch.nn.functional.cross_entropy`` ignores."""
-
 
 def map_tag(tag: str, tag_map: Mapping[str, str]) -> str:
     """Rename a tag, or the type of an IOB2 tag.
@@ -70,11 +64,11 @@ def unknown_labels(tags: Iterable[Sequence[str]], labels: Sequence[str], name: s
     known = set(labels)
     unknown = Counter({tag: count for tag, count in counts.items() if tag not in known})
     # `O` is in every inventory of entities, so alone it says nothing about a match.
-    told = counts.keys() - {"O"}
-    if told and not told & known:
+    telling = counts.keys() - {"O"}
+    if telling and not telling & known:
         raise LtsftError(
             f"{name} is expected to have some of the labels {', '.join(labels)}, but it has only "
-            f"{', '.join(sorted(told))}; check `labels`, which column they are taken from, and how "
-            "they are renamed."
+            f"{', '.join(sorted(telling))}; check `labels`, which column they are taken from, and "
+            "how they are renamed."
         )
     return unknown

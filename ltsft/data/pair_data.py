@@ -10,10 +10,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from ltsft.atomic import write_text
+from ltsft.batch import PADDING, UNKNOWN
 from ltsft.data.encoding.ragged import Ragged
 from ltsft.data.encoding.tokenization import Columns, tokenize_texts
 from ltsft.data.labelled_data import LabelledData
-from ltsft.data.labels import NLI, PADDING_LABEL, UNKNOWN_LABEL
+from ltsft.data.labels import NLI
 from ltsft.data.pairs import LabelledTexts, read_pairs
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
@@ -28,7 +29,7 @@ class PairData(LabelledData[LabelledTexts]):
     Batches, each of one language: `input_ids`, `attention_mask` [B, T]; `token_type_ids` [B, T], if
     the tokenizer tells the two sentences apart by them; `labels` [B], -1 for a gold label outside
     the inventory (scored, and never right), -100 for an example without a gold label (not scored);
-    `source`, the language code.
+    `language`.
 
     Of examples longer than `max_length` the end of the longer text is cut off. Empty texts are kept
     as they are. Labels ``-`` and nothing mean that there is no gold label, as in SNLI and XNLI.
@@ -73,9 +74,9 @@ class PairData(LabelledData[LabelledTexts]):
         return True
 
     @override
-    def read(self, source: Source, split: str, key: str) -> list[LabelledTexts]:
+    def read(self, source: Source, role: str) -> list[LabelledTexts]:
         """Read examples; their labels are those after `label_map`."""
-        examples = read_pairs(source, split, texts=self.texts, key=key)
+        examples = read_pairs(source, role, texts=self.texts)
         for example in examples:
             if example.label is not None:
                 example.label = self.label_map.get(example.label, example.label)
@@ -104,10 +105,7 @@ class PairData(LabelledData[LabelledTexts]):
         ids = {label: number for number, label in enumerate(self.labels or [])}
         return {
             "labels": torch.tensor(
-                [
-                    PADDING_LABEL if e.label is None else ids.get(e.label, UNKNOWN_LABEL)
-                    for e in examples
-                ]
+                [PADDING if e.label is None else ids.get(e.label, UNKNOWN) for e in examples]
             )
         }
 

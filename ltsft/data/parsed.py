@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ltsft.data.formats.conllu import MISSING_HEAD, Sentence, read_conllu
+from ltsft.batch import NOWHERE
+from ltsft.data.formats.conllu import Sentence, read_conllu
 from ltsft.data.formats.trees import find_fault
-from ltsft.data.source import Source, Table, artificial_language
+from ltsft.data.reading import read
+from ltsft.data.source import Source
+from ltsft.data.table import Table
 from ltsft.errors import LtsftError
 
 _NO_HEAD = (None, "", "_", "None")
@@ -13,33 +16,31 @@ _NO_HEAD = (None, "", "_", "None")
 hub were made from CoNLL-U with ``str(head)``, which turns a missing head into "None"."""
 
 
-def read_parsed(source: Source, role: str, *, key: str, trees: bool = True) -> list[Sentence]:
+def read_parsed(source: Source, role: str, *, trees: bool = True) -> list[Sentence]:
     """Read sentences with dependency trees from any source; sub-types of relations are cut.
 
     Args:
         source: CoNLL-U, a built-in language, or a `datasets` table with the columns `tokens`,
             `head` (numbers, or strings of digits) and `deprel` unless the source names others for
             `words`, `heads` and `relations`. Tokens of a table without a head are no words.
-        role: What they are for: ``train``, ``validation`` or ``test``.
-        key: The option that gave the source, for error messages.
+        role: What they are for: ``train``, ``validation``, ``test`` or ``predict``.
         trees: Whether every sentence needs a tree. If not, a table needs no `head` and `deprel`
             either; all tokens of a row without any head are words.
 
     Raises:
         LtsftError: If there is no such source, it cannot be read, or a tree is missing or none.
     """
-    if source.is_artificial:
-        language, count, split = artificial_language(source, role)
-        return [
-            Sentence(s.words, s.tags, s.heads, s.relations, line=number)
-            for number, s in enumerate(
-                language.sentences(count, split),  # type: ignore[arg-type]
-                start=1,
-            )
-        ]
-    if source.is_plain_file:
-        return read_conllu(source.path, limit=source.limit, trees=trees)
-    return list(_read_table(Table(source, role, key), trees))
+    sentences = read(
+        source,
+        role,
+        language=lambda language, number, split: (
+            Sentence(s.words, s.tags, s.heads, s.relations, line=line)
+            for line, s in enumerate(language.sentences(number, split), start=1)
+        ),
+        file=lambda path: read_conllu(path, limit=source.limit, trees=trees),
+        table=lambda table: _read_table(table, trees),
+    )
+    return list(sentences)
 
 
 def _read_table(table: Table, trees: bool) -> Iterator[Sentence]:
@@ -100,7 +101,7 @@ def _read_row(
 
 def _as_number(where: str, head: Any) -> int:
     if head in _NO_HEAD:
-        return MISSING_HEAD
+        return NOWHERE
     if isinstance(head, bool) or not (str(head).isascii() and str(head).isdecimal()):
         raise LtsftError(
             f"{where} a head is expected to be a word number, 0 for the root, but got {head!r}; "

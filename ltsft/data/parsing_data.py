@@ -8,11 +8,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from ltsft.atomic import write_text
+from ltsft.batch import NOWHERE, UNKNOWN
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenization import NO_WORD, Columns, tokenize_words, warn_of_lost_words
+from ltsft.data.encoding.tokenization import Columns, tokenize_words
 from ltsft.data.formats.conllu import Sentence, format_sentence
 from ltsft.data.labelled_data import LabelledData
-from ltsft.data.labels import RELATIONS, UNKNOWN_LABEL
+from ltsft.data.labels import RELATIONS
 from ltsft.data.parsed import read_parsed
 from ltsft.data.source import Source
 
@@ -34,7 +35,7 @@ class ParsingData(LabelledData[Sentence]):
     word *i*, -100 for padding (-1 where data to predict for has no head); `relations` [B, W], -1
     for one outside the inventory (scored, and never right), -100 for padding; `num_encoded` [B],
     how many of a sentence's words lie within `max_length` (those beyond it are scored all the
-    same); `source`, the language code.
+    same); `language`.
 
     Args:
         tokenizer: Model whose tokenizer to use: a folder, or a name on the hub. The command line
@@ -53,12 +54,8 @@ class ParsingData(LabelledData[Sentence]):
         self.settle_labels(labels, RELATIONS)
 
     @override
-    def read(self, source: Source, split: str, key: str) -> list[Sentence]:
-        return read_parsed(source, split, key=key)
-
-    @override
-    def read_to_predict(self, source: Source, split: str, key: str) -> list[Sentence]:
-        return read_parsed(source, split, key=key, trees=False)
+    def read(self, source: Source, role: str) -> list[Sentence]:
+        return read_parsed(source, role, trees=role != "predict")
 
     @override
     def tokenize(self, examples: list[Sentence], tokenizer: "PreTrainedTokenizerFast") -> Columns:
@@ -71,7 +68,7 @@ class ParsingData(LabelledData[Sentence]):
         return {
             "heads": Ragged.of(sentence.heads for sentence in examples),
             "relations": Ragged.of(
-                [ids.get(relation, UNKNOWN_LABEL) for relation in sentence.relations]
+                [ids.get(relation, UNKNOWN) for relation in sentence.relations]
                 for sentence in examples
             ),
             "num_encoded": self._num_encoded(columns),
@@ -87,14 +84,14 @@ class ParsingData(LabelledData[Sentence]):
             [
                 len(starts)
                 if length < self.max_length
-                else 1 + int((starts != NO_WORD).nonzero().max())
+                else 1 + int((starts != NOWHERE).nonzero().max())
                 for starts, length in zip(columns["word_starts"], lengths, strict=True)
             ]
         )
 
     @override
     def check(self, name: str, role: str, examples: list[Sentence], columns: Columns) -> None:
-        warn_of_lost_words(name, role, columns, self.max_length)
+        self.warn_of_lost_words(name, role, columns)
         self.warn_of_unknown(name, role, [sentence.relations for sentence in examples])
 
     @override

@@ -1,28 +1,24 @@
 """Questions about texts of one or several languages, answered by spans of the texts."""
 
 import json
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torch.utils.data import Dataset
 from typing_extensions import override
 
 from ltsft.atomic import write_text
+from ltsft.batch import PADDING
 from ltsft.data.encoding.ragged import Ragged
 from ltsft.data.encoding.tokenization import Columns
 from ltsft.data.encoding.windows import locate, tokenize_windows
+from ltsft.data.formats.squad import TextQuestion
 from ltsft.data.labelled_data import LabelledData
-from ltsft.data.labels import PADDING_LABEL
-from ltsft.data.questions import TextQuestion, read_questions
-from ltsft.data.serving.collate import Collator, LanguageExamples
+from ltsft.data.questions import read_questions
 from ltsft.data.serving.loading import EvaluationLoader
-from ltsft.data.serving.sampling import Draw
+from ltsft.data.serving.questions import QuestionCollator, QuestionExamples
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
 
@@ -42,7 +38,7 @@ class QuestionData(LabelledData[TextQuestion]):
     characters of the text that a sub-word stands for, -1 where it is not the text's;
     `start_positions`, `end_positions` [W], the first and last sub-word of the first gold answer: 0
     in windows that do not hold it, and where the text does not answer the question (SQuAD 2.0);
-    -100 where the answer is not in the text; `source`, the language code. When evaluating also
+    -100 where the answer is not in the text; `language`. When evaluating also
     `questions` [W], which of the batch's questions a window is of; `contexts`, a text for each
     question; `answers`, a list of gold answers for each.
 
@@ -81,8 +77,8 @@ class QuestionData(LabelledData[TextQuestion]):
         self.max_question_length = max_question_length
 
     @override
-    def read(self, source: Source, split: str, key: str) -> list[TextQuestion]:
-        return read_questions(source, split, key=key)
+    def read(self, source: Source, role: str) -> list[TextQuestion]:
+        return read_questions(source, role)
 
     @override
     def tokenize(
@@ -118,12 +114,13 @@ class QuestionData(LabelledData[TextQuestion]):
             strict=True,
         )
         for number, char_starts, char_ends in windows:
-            example = examples[number]
-            positions.append(
-                (PADDING_LABEL, PADDING_LABEL)
-                if example.is_misplaced
-                else locate(example.answer, char_starts, char_ends)
-            )
+            answer = examples[number].answer
+            if answer is None:
+                positions.append((0, 0))
+            elif examples[number].is_misplaced:
+                positions.append((PADDING, PADDING))
+            else:
+                positions.append(locate(answer.start, answer.end, char_starts, char_ends))
         starts, ends = torch.tensor(positions).unbind(1)
         return {"start_positions": starts, "end_positions": ends}
 
@@ -145,13 +142,16 @@ class QuestionData(LabelledData[TextQuestion]):
 
     @override
     def _evaluation_loaders(self, role: str) -> list[EvaluationLoader]:
-        return [
-            self.make_evaluation_loader(
-                QuestionExamples(self._read(role, language), self._part(role, language)),
-                QuestionCollator(self.collator),
+        loaders = []
+        for language in self.sources[role]:
+            questions = self._read(role, language)
+            examples = QuestionExamples(
+                [question.context for question in questions],
+                [[answer.text for answer in question.answers] for question in questions],
+                self._part(role, language),
             )
-            for language in self.sources[role]
-        ]
+            loaders.append(self.make_evaluation_loader(examples, QuestionCollator(self.collator)))
+        return loaders
 
     @override
     def save_predictions(self, language: str, predictions: list[Any], folder: Path) -> Path:
@@ -167,56 +167,3 @@ class QuestionData(LabelledData[TextQuestion]):
         path = folder / f"{language}.json"
         write_text(path, json.dumps(answers, ensure_ascii=False, indent=1) + "\n")
         return path
-
-
-class QuestionExamples(Dataset[dict[str, Any]]):
-    """Questions of one language with all of their windows, fetched by :class:`Draw`.
-
-    Args:
-        questions: The questions.
-        windows: Their windows, those of a question one after the other.
-    """
-
-    def __init__(self, questions: Sequence[TextQuestion], windows: LanguageExamples) -> None:
-        self.questions = questions
-        self.windows = windows
-        column = windows.columns["questions"]
-        assert isinstance(column, Ragged)
-        self._question_of: list[int] = column.values.tolist()
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        question = self.questions[draw.example]
-        first, last = (bisect_left(self._question_of, draw.example + n) for n in (0, 1))
-        return {
-            "windows": [self.windows[number] for number in range(first, last)],
-            "context": question.context,
-            "answers": [answer.text for answer in question.answers],
-        }
-
-
-@dataclass
-class QuestionCollator:
-    """Makes batches of questions.
-
-    Args:
-        collator: Makes batches of windows.
-    """
-
-    collator: Collator
-
-    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """Put all windows into one batch, and say which question each is of.
-
-        Args:
-            items: What :class:`QuestionExamples` serves.
-        """
-        windows = [window for item in items for window in item["windows"]]
-        counts = torch.tensor([len(item["windows"]) for item in items])
-        return self.collator(windows) | {
-            "questions": torch.repeat_interleave(counts),
-            "contexts": [item["context"] for item in items],
-            "answers": [item["answers"] for item in items],
-        }

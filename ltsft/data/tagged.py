@@ -1,11 +1,15 @@
 """Sentences with one tag per word, whatever they were read from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ltsft.data.artificial.language import Language, Split
 from ltsft.data.formats.conllu import read_conllu
 from ltsft.data.formats.iob2 import read_iob2
-from ltsft.data.source import Source, Table, artificial_language
+from ltsft.data.reading import read
+from ltsft.data.source import Source
+from ltsft.data.table import Table
 from ltsft.errors import LtsftError
 
 TagFormat = Literal["conllu", "iob2"]
@@ -20,7 +24,7 @@ class TaggedSentence:
     Args:
         words: Word forms.
         tags: Gold tags.
-        text: The sentence's own lines in a CoNLL-U file, else none.
+        text: The sentence's lines in a CoNLL-U file, else none.
     """
 
     words: list[str]
@@ -36,52 +40,49 @@ class TaggedSentence:
 
 
 def read_tagged(
-    source: Source, role: str, *, format: TagFormat, column: str, key: str
+    source: Source, role: str, *, format: TagFormat, column: str
 ) -> list[TaggedSentence]:
     """Read tagged sentences from any source.
 
     Args:
         source: Where they are.
-        role: What they are for: ``train``, ``validation`` or ``test``.
+        role: What they are for: ``train``, ``validation``, ``test`` or ``predict``.
         format: Format of files; also says which tags of a built-in language are meant, parts of
             speech (``conllu``) or entities (``iob2``).
         column: ``upos`` or ``deprel`` in CoNLL-U; in a `datasets` table the default column of tags.
-        key: The option that gave the source, for error messages.
 
     Raises:
         LtsftError: If there is no such source, or it cannot be read in that format.
     """
-    if source.is_artificial:
-        language, count, split = artificial_language(source, role)
-        sentences = language.sentences(count, split)  # type: ignore[arg-type]
+
+    def of_language(language: Language, number: int, split: Split) -> Iterator[TaggedSentence]:
+        for s in language.sentences(number, split):
+            tags = s.relations if column == "deprel" else s.tags
+            yield TaggedSentence(list(s.words), list(s.entities if format == "iob2" else tags))
+
+    def of_file(path: str) -> Iterator[TaggedSentence]:
         if format == "iob2":
-            return [TaggedSentence(list(s.words), list(s.entities)) for s in sentences]
-        return [
-            TaggedSentence(list(s.words), list(s.relations if column == "deprel" else s.tags))
-            for s in sentences
-        ]
-    if source.is_plain_file:
-        if format == "iob2":
-            return [
-                TaggedSentence(sentence.words, sentence.tags)
-                for sentence in read_iob2(source.path, limit=source.limit)
-            ]
-        return [
-            TaggedSentence(s.words, s.relations if column == "deprel" else s.upos, s.text)
-            for s in read_conllu(source.path, limit=source.limit, trees=column == "deprel")
-        ]
-    table = Table(source, role, key)
-    rows = table.rows(words="tokens", tags=_DEFAULT_COLUMN.get(format, column))
-    return [
-        TaggedSentence(_strings(place, "words", words, key), _strings(place, "tags", tags, key))
-        for place, (words, tags) in rows
-    ]
+            for entity in read_iob2(path, limit=source.limit):
+                yield TaggedSentence(entity.words, entity.tags)
+            return
+        for s in read_conllu(path, limit=source.limit, trees=column == "deprel"):
+            yield TaggedSentence(s.words, s.relations if column == "deprel" else s.upos, s.text)
+
+    def of_table(table: Table) -> Iterator[TaggedSentence]:
+        for place, row in table.rows(words="tokens", tags=_DEFAULT_COLUMN.get(format, column)):
+            words, tags = (
+                _strings(table, place, holds, values)
+                for holds, values in zip(("words", "tags"), row, strict=True)
+            )
+            yield TaggedSentence(words, tags)
+
+    return list(read(source, role, language=of_language, file=of_file, table=of_table))
 
 
-def _strings(place: str, holds: str, values: object, key: str) -> list[str]:
+def _strings(table: Table, place: str, holds: str, values: object) -> list[str]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise LtsftError(
-            f"`{key}.columns` is expected to name a column of lists of strings, or of label ids "
-            f"with names, for `{holds}`, but {place}, has {str(values)[:60]} there."
+            f"`{table.source.option}.columns` is expected to name a column of lists of strings, or "
+            f"of label ids with names, for `{holds}`, but {place}, has {str(values)[:60]} there."
         )
     return values

@@ -8,12 +8,13 @@ from torch import Tensor
 from typing_extensions import override
 
 from ltsft.atomic import write_text
+from ltsft.batch import UNKNOWN
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenization import Columns, tokenize_words, warn_of_lost_words
+from ltsft.data.encoding.tokenization import Columns, tokenize_words
 from ltsft.data.formats.conllu import format_sentence
 from ltsft.data.formats.iob2 import count_stray, format_iob2
 from ltsft.data.labelled_data import LabelledData
-from ltsft.data.labels import ENTITIES, UNKNOWN_LABEL, UPOS, map_tag
+from ltsft.data.labels import ENTITIES, UPOS, map_tag
 from ltsft.data.source import Source
 from ltsft.data.tagged import TagFormat, TaggedSentence, read_tagged
 from ltsft.errors import LtsftError
@@ -30,7 +31,7 @@ class TaggingData(LabelledData[TaggedSentence]):
     Batches, each of one language: `input_ids`, `attention_mask`, `word_ids` [B, T]; `word_starts`
     [B, W], the position of each word's first sub-word, -1 if it was cut off or has none; `labels`
     [B, W], -100 for padding, -1 for a gold label outside the inventory (scored, and never right);
-    `source`, the language code. Words beyond `max_length` are cut off, and count as wrong when
+    `language`. Words beyond `max_length` are cut off, and count as wrong when
     evaluating.
 
     Args:
@@ -77,14 +78,14 @@ class TaggingData(LabelledData[TaggedSentence]):
         self.settle_labels(labels, ENTITIES if format == "iob2" else UPOS)
 
     @override
-    def read(self, source: Source, split: str, key: str) -> list[TaggedSentence]:
+    def read(self, source: Source, role: str) -> list[TaggedSentence]:
         """Read sentences; their tags are those after `tag_map`."""
-        sentences = read_tagged(source, split, format=self.format, column=self.column, key=key)
+        sentences = read_tagged(source, role, format=self.format, column=self.column)
         stray = count_stray(s.tags for s in sentences) if self.format == "iob2" else 0
         if stray:
             rank_zero_warn(
-                f"`{key}` ({source.path}) has {stray} I- tags that continue nothing; they are kept "
-                "as they are."
+                f"`{source.option}` ({source.path}) has {stray} I- tags that continue nothing; "
+                "they are kept as they are."
             )
         for sentence in sentences:
             sentence.tags = [map_tag(tag, self.tag_map) for tag in sentence.tags]
@@ -102,13 +103,11 @@ class TaggingData(LabelledData[TaggedSentence]):
         self, examples: list[TaggedSentence], columns: Columns
     ) -> dict[str, Ragged | Tensor]:
         ids = {label: number for number, label in enumerate(self.labels or [])}
-        return {
-            "labels": Ragged.of([ids.get(tag, UNKNOWN_LABEL) for tag in s.tags] for s in examples)
-        }
+        return {"labels": Ragged.of([ids.get(tag, UNKNOWN) for tag in s.tags] for s in examples)}
 
     @override
     def check(self, name: str, role: str, examples: list[TaggedSentence], columns: Columns) -> None:
-        warn_of_lost_words(name, role, columns, self.max_length)
+        self.warn_of_lost_words(name, role, columns)
         self.warn_of_unknown(name, role, [sentence.tags for sentence in examples])
 
     @override

@@ -7,13 +7,15 @@ from torch import Tensor
 from typing_extensions import override
 
 from ltsft.data.base import DataModule
+from ltsft.data.encoding.blocks import cut_blocks
 from ltsft.data.encoding.cache import cached
 from ltsft.data.encoding.tokenization import tokenizer_digest
 from ltsft.data.encoding.tokenizer import load_tokenizer
-from ltsft.data.serving.loading import EvaluationLoader, Examples, TrainingLoader
+from ltsft.data.serving.examples import Examples
+from ltsft.data.serving.loading import EvaluationLoader, TrainingLoader
 from ltsft.data.serving.masking import MaskingCollator
 from ltsft.data.source import Source
-from ltsft.data.text import corpus_key, cut_blocks, read_text
+from ltsft.data.text import corpus_key, read_text
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ class TextData(DataModule):
     over the blocks. Of the tokens in a training block, others are masked in each pass and phase;
     evaluation masks never change, so that losses compare.
 
-    Batches: `input_ids`, `attention_mask`, `labels` (-100 where not scored) [B, T]; `source`, the
-    language code.
+    Batches: `input_ids`, `attention_mask`, `labels` (-100 where not scored) [B, T];
+    `language`.
 
     Args:
         tokenizer: Model whose tokenizer to use: a folder, or a name on the hub. The command line
@@ -86,8 +88,10 @@ class TextData(DataModule):
                 "`data.init_args.mask_probability` is expected to be above 0 and at most 1, but "
                 f"got {mask_probability}."
             )
-        self.text = Source.of(text)
-        self.validation = None if validation is None else Source.of(validation)
+        self.text = Source.of(text, "data.init_args.text")
+        self.validation = (
+            None if validation is None else Source.of(validation, "data.init_args.validation")
+        )
         self.tokenizer_name = tokenizer
         self.language = language or self.text.language
         self.held_out = held_out
@@ -126,7 +130,7 @@ class TextData(DataModule):
         self._blocks = {"train": blocks, "validation": held}
         special = set(tokenizer.all_special_ids)
         self._collator = MaskingCollator(
-            source=self.language,
+            language=self.language,
             is_text=is_text,
             probability=self.mask_probability,
             mask_token_id=tokenizer.mask_token_id,
@@ -162,21 +166,19 @@ class TextData(DataModule):
     def _cut(
         self, tokenizer: "PreTrainedTokenizerFast", source: Source, role: str, min_blocks: int
     ) -> tuple[Tensor, Tensor]:
-        key = "data.init_args." + ("text" if role == "train" else "validation")
-
         def cut() -> dict[str, Tensor]:
             blocks, is_text = cut_blocks(
-                read_text(source, role, key=key),
+                read_text(source, role),
                 tokenizer,
                 self.max_length,
-                key=key,
+                option=source.option,
                 min_blocks=min_blocks,
                 progress=self.is_first_rank,
             )
             return {"blocks": blocks, "is_text": is_text}
 
-        corpus = corpus_key(source, role, key=key)
+        corpus = corpus_key(source, role)
         # The number needed too: a result from the cache is not counted again.
         settings = [tokenizer_digest(tokenizer), str(self.max_length), str(min_blocks)]
-        found = cached(["blocks", *corpus, *settings], cut)
-        return found["blocks"], found["is_text"]
+        result = cached(["blocks", *corpus, *settings], cut)
+        return result["blocks"], result["is_text"]

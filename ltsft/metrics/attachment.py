@@ -10,9 +10,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-PADDING = -100
-"""The gold head where there is no word."""
-
 
 class AttachmentCounts(NamedTuple):
     """How many words have what right, int64 scalars.
@@ -26,19 +23,6 @@ class AttachmentCounts(NamedTuple):
     attached: Tensor
     labelled: Tensor
     words: Tensor
-
-
-def universal_relation(relation: str) -> str:
-    """Cut a relation's sub-type, which attachment scores ignore.
-
-    Args:
-        relation: A relation as in CoNLL-U.
-
-    Example:
-        >>> universal_relation("nsubj:pass")
-        'nsubj'
-    """
-    return relation.split(":", 1)[0]
 
 
 def count_attachments(

@@ -121,9 +121,9 @@ def _resampled(systems: list[Tensor], score: Score, seed: int, num_samples: int)
     for _ in range(num_samples):
         drawn = torch.randint(size, (size,), generator=generator)
         times = torch.bincount(drawn, minlength=size).double()  # [N]
-        for own, counts in zip(sums, systems, strict=True):
-            own.append(times @ counts)  # [C] or [R, C]
-    return [score(torch.stack(own)).reshape(num_samples, -1).mean(1) for own in sums]
+        for of_system, counts in zip(sums, systems, strict=True):
+            of_system.append(times @ counts)  # [C] or [R, C]
+    return [score(torch.stack(rows)).reshape(num_samples, -1).mean(1) for rows in sums]
 
 
 def _interval(value: Tensor, samples: Tensor) -> Interval:

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from ufal.chu_liu_edmonds import chu_liu_edmonds
 
+from ltsft.batch import NO_ANSWER
 from ltsft.errors import LtsftError
-
-NO_HEAD = -1
-"""The head of padding and of words that were not encoded: no answer, and never a right one."""
 
 
 def greedy_heads(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
@@ -37,7 +35,7 @@ def greedy_heads(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
     """
     is_candidate = F.pad(word_mask, (1, 0), value=True)
     scores = arc_scores.masked_fill(~is_candidate.unsqueeze(1), float("-inf"))
-    return scores.argmax(-1).masked_fill(~word_mask, NO_HEAD)
+    return scores.argmax(-1).masked_fill(~word_mask, NO_ANSWER)
 
 
 def decode_trees(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
@@ -60,7 +58,7 @@ def decode_trees(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
     """
     scores = arc_scores.detach().to("cpu", torch.float64).numpy()
     masks = word_mask.cpu().numpy()
-    heads = np.full(masks.shape, NO_HEAD, dtype=np.int64)
+    heads = np.full(masks.shape, NO_ANSWER, dtype=np.int64)
     for sentence, mask in enumerate(masks):
         words = np.flatnonzero(mask)
         candidates = np.concatenate([[0], words + 1])
@@ -95,7 +93,7 @@ def complete_trees(heads: Tensor, is_word: Tensor) -> Tensor:
     first_of = torch.where(is_dependent.any(1, keepdim=True), is_dependent, is_root)
     # The first word if there is no tree.
     target = first_of.int().argmax(1, keepdim=True) + 1  # [B, 1]
-    completed = torch.where(is_word & (heads == NO_HEAD), target, heads)
+    completed = torch.where(is_word & (heads == NO_ANSWER), target, heads)
     completed[:, 0].masked_fill_(is_word[:, 0] & ~is_root.any(1), 0)
     return completed
 

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ltsft.batch import PADDING
 from ltsft.errors import LtsftError
-
-PADDING = -100
-"""The gold label where there is no word."""
 
 OUTSIDE = "O"
 

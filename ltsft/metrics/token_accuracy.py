@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-PADDING = -100
-"""The gold label where there is no word."""
+from ltsft.batch import PADDING
 
 
 class TokenAccuracy(Metric):

@@ -64,9 +64,10 @@ def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
     from torch.nn.functional import cross_entropy
     from transformers import BertConfig, BertForMaskedLM
 
+    from ltsft.batch import PADDING
     from ltsft.data.artificial import family
+    from ltsft.data.encoding.blocks import cut_blocks
     from ltsft.data.serving.masking import mask_tokens
-    from ltsft.data.text import cut_blocks
 
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -77,7 +78,7 @@ def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
         for language in settings.languages
         for line in languages[language].text(settings.num_sentences, "train")
     ]
-    blocks, is_text = cut_blocks(lines, tokenizer, settings.max_length, key="pretrain.languages")
+    blocks, is_text = cut_blocks(lines, tokenizer, settings.max_length, option="pretrain.languages")
     special = set(tokenizer.all_special_ids)
     random_ids = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
 
@@ -116,7 +117,7 @@ def pretrain(settings: Pretraining, output: Path, seed: int) -> None:
             mask_token_id=tokenizer.mask_token_id,
             random_ids=random_ids,
         )
-        chosen = labels != -100
+        chosen = labels != PADDING
         hidden = model.bert(input_ids=input_ids).last_hidden_state[chosen]
         loss = cross_entropy(model.cls(hidden), labels[chosen])
         loss.backward()

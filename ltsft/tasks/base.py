@@ -1,6 +1,5 @@
 """What all tasks share: the pretrained model, its fine-tunings, optimizer, scores, checkpoints."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,21 +8,21 @@ from typing import Any, ClassVar, Literal
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import AdamW
 from torchmetrics import Metric
 from transformers import PreTrainedModel
 from typing_extensions import override
 
+from ltsft.batch import Batch
 from ltsft.errors import LtsftError
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.slot import SlotName
 from ltsft.sparse import ScopeRules, SparseFineTuning
 from ltsft.sparse.scope import owned_by
 from ltsft.tasks.encoder import build_encoder, config_values, is_inside, load_encoder
+from ltsft.tasks.labels import settle_labels
+from ltsft.tasks.schedule import linear_to_zero
 from ltsft.tasks.trained_slot import TrainedSlot
-
-Batch = dict[str, Any]
 
 
 class Task(LightningModule, ABC):
@@ -34,7 +33,7 @@ class Task(LightningModule, ABC):
 
     A subclass names an ``AutoModelFor...`` class in :attr:`auto_class`, calls :meth:`_build` at the
     end of its constructor, and implements :meth:`training_loss`, :meth:`make_metrics` and
-    :meth:`score`. Batches carry their language in ``batch["source"]``. Validation scores, over all
+    :meth:`evaluate`. Batches are as :mod:`ltsft.batch` says. Validation scores, over all
     languages together, are logged as ``val_<metric>``; test scores, one per language, as
     ``test_<metric>/<language>``.
 
@@ -155,39 +154,19 @@ class Task(LightningModule, ABC):
         """
         return sft.metadata.task != "masked-lm"
 
-    def _settle_labels(self, given: list[str] | None, sfts: list[SparseFineTuning]) -> list[str]:
-        """The labels of the checkpoint or of a fine-tuning are the truth; else the given ones."""
-        sources: dict[str, list[str]] = {}
+    def _settle_labels(self, labels: list[str] | None, sfts: list[SparseFineTuning]) -> list[str]:
+        inventories: dict[str, list[str]] = {}
         if self._model_config:
             names = self._model_config["id2label"]
-            sources["the checkpoint"] = [names[id] for id in sorted(names, key=int)]
+            inventories["the checkpoint"] = [names[id] for id in sorted(names, key=int)]
         for name, sft in zip(self.base_sfts, sfts, strict=False):
             if sft.metadata.labels is not None:
-                sources[f"`model.init_args.base_sfts` {name}"] = list(sft.metadata.labels)
-        if given is not None:
-            sources["`model.init_args.labels`"] = list(given)
-        if not sources:
-            raise LtsftError(
-                "`model.init_args.labels` is expected to list the label names, but got none; give "
-                "them (on the command line `data.init_args.labels`), or a fine-tuning of the task "
-                "in `model.init_args.base_sfts`."
-            )
-        (first, labels), *others = sources.items()
-        for other, other_labels in others:
-            if other_labels != labels:
-                raise LtsftError(
-                    f"{other} is expected to have the labels of {first}, {', '.join(labels)}, but "
-                    f"got {', '.join(other_labels)}; set `labels` (on the command line "
-                    "`data.init_args.labels`) to the former or leave it out."
-                )
-        if not labels or len(set(labels)) < len(labels):
-            raise LtsftError(
-                "`model.init_args.labels` is expected to list different names, at least one, but "
-                f"got {labels}."
-            )
-        return labels
+                inventories[f"`model.init_args.base_sfts` {name}"] = list(sft.metadata.labels)
+        if labels is not None:
+            inventories["`model.init_args.labels`"] = list(labels)
+        return settle_labels(inventories)
 
-    # ------------------------------------------------------------------ for the two phases
+    # ------------------------------------------------------------------ for its fine-tuning
 
     @property
     def sft_root(self) -> nn.Module:
@@ -232,8 +211,8 @@ class Task(LightningModule, ABC):
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if source := batch.get("source"):
-            self._languages[source] = None
+        if language := batch.get("language"):
+            self._languages[language] = None
         loss = self.training_loss(batch)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch["input_ids"]))
         return loss
@@ -255,8 +234,18 @@ class Task(LightningModule, ABC):
         """New metrics for one evaluation, by the names they are logged under."""
 
     @abstractmethod
+    def evaluate(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
+        """Predict for a batch.
+
+        Returns:
+            What each metric of :meth:`make_metrics` is updated with, by its name.
+        """
+
     def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
         """Update metrics that :meth:`make_metrics` made with the predictions for a batch."""
+        updates = self.evaluate(batch)
+        for name, metric in metrics.items():
+            metric.update(*updates[name])
 
     @override
     def setup(self, stage: str) -> None:
@@ -291,7 +280,7 @@ class Task(LightningModule, ABC):
 
     @override
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        language = batch["source"]
+        language = batch["language"]
         if language not in self._scores:
             self._scores[language] = self._metrics_here()
         self.score(batch, self._scores[language])
@@ -351,27 +340,3 @@ class Task(LightningModule, ABC):
 
 def _no_languages(stage: str) -> list[str]:
     return []
-
-
-def linear_to_zero(optimizer: Optimizer, num_steps: float) -> LambdaLR:
-    """A schedule that falls linearly from the optimizer's rate to 0, without warm-up.
-
-    Args:
-        optimizer: Whose rate to schedule.
-        num_steps: Optimizer steps until 0.
-
-    Raises:
-        LtsftError: If the number of steps is unlimited: there is no line to infinity.
-
-    Example:
-        >>> optimizer = AdamW(nn.Linear(1, 1).parameters(), lr=0.5)
-        >>> [linear_to_zero(optimizer, 4).lr_lambdas[0](step) for step in (0, 1, 4, 5)]
-        [1.0, 0.75, 0.0, 0.0]
-    """
-    if math.isinf(num_steps):
-        raise LtsftError(
-            "`trainer.max_steps` or `trainer.max_epochs` is expected to be set for a learning rate "
-            "that falls to 0 at the end, but training has none; set one, or with the sparse "
-            "callback the lengths of its phases (`sparse.dense.max_epochs` and so on)."
-        )
-    return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / max(1, num_steps)))

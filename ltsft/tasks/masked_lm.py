@@ -1,6 +1,6 @@
 """Masked language modelling, which makes language fine-tunings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -11,13 +11,12 @@ from torchmetrics import Metric
 from transformers import AutoModelForMaskedLM
 from typing_extensions import override
 
+from ltsft.batch import PADDING, Batch
 from ltsft.metrics import MeanLoss, Perplexity
 from ltsft.modules import untie_output_embeddings
 from ltsft.sparse import ScopeRules, SparseFineTuning
-from ltsft.tasks.base import Batch, Task
-
-NOT_SCORED = -100
-"""Label of tokens that are not to be predicted."""
+from ltsft.tasks.base import Task
+from ltsft.tasks.loss import SummedLoss
 
 
 class MaskedLM(Task):
@@ -81,30 +80,25 @@ class MaskedLM(Task):
 
     @override
     def training_loss(self, batch: Batch) -> Tensor:
-        total, count = self._loss(batch)
-        # A short text may have no masked token in a batch; 0/0 would poison the weights.
-        return total / count.clamp(min=1)
+        return self._loss(batch).mean
 
     @override
     def make_metrics(self) -> dict[str, Metric]:
         return {"loss": MeanLoss(), "perplexity": Perplexity()}
 
     @override
-    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
-        total, count = self._loss(batch)
-        for metric in metrics.values():
-            metric.update(total, count)
+    def evaluate(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
+        loss = self._loss(batch)
+        return {"loss": loss, "perplexity": loss}
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum of the losses of the masked tokens, and how many they are."""
-        masked = batch["labels"] != NOT_SCORED
+    def _loss(self, batch: Batch) -> SummedLoss:
+        """Loss of the masked tokens."""
+        masked = batch["labels"] != PADDING
         with _only_at(masked, self.model.base_model):
             logits = self(batch).squeeze(0)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return (
-            cross_entropy(logits, batch["labels"][masked], reduction="sum"),
-            torch.sum(masked),
-        )
+        total = cross_entropy(logits, batch["labels"][masked], reduction="sum")
+        return SummedLoss(total, masked.sum())
 
 
 @contextmanager

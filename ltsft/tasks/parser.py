@@ -1,6 +1,5 @@
 """A dependency tree for each sentence."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +8,7 @@ from torchmetrics import Metric
 from transformers import AutoModel
 from typing_extensions import override
 
+from ltsft.batch import NO_ANSWER, PADDING, Batch
 from ltsft.metrics import (
     AttachmentScore,
     MeanLoss,
@@ -16,13 +16,9 @@ from ltsft.metrics import (
     decode_trees,
     greedy_heads,
 )
-from ltsft.metrics.decoding import NO_HEAD
 from ltsft.modules import BiaffineParser, EncodedWords
 from ltsft.modules.biaffine_parser import Root
-from ltsft.tasks.base import Batch, Task
-
-PADDING = -100
-"""Gold head where there is no word."""
+from ltsft.tasks.base import Task
 
 
 class Parse(NamedTuple):
@@ -128,18 +124,20 @@ class Parser(Task):
         }
 
     @override
-    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
+    def evaluate(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         encoded, word_mask = self(batch), _were_encoded(batch)
         gold = batch["heads"], batch["relations"]
         arc_scores = self.model.arc_scores(encoded, word_mask)
         tree = self._tree(batch, encoded, arc_scores)
         greedy = self._greedy(encoded, greedy_heads(arc_scores, word_mask), tree)
         loss = self.model.loss(encoded, word_mask, *gold)
-        for name, metric in metrics.items():
-            if name == "loss":
-                metric.update(loss.total * loss.num_words, loss.num_words)
-            else:
-                metric.update(*(greedy if name.startswith("paper_") else tree), *gold)
+        return {
+            "loss": (loss.total * loss.num_words, loss.num_words),
+            "uas": (*tree, *gold),
+            "las": (*tree, *gold),
+            "paper_uas": (*greedy, *gold),
+            "paper_las": (*greedy, *gold),
+        }
 
     @override
     def predict_step(
@@ -175,7 +173,7 @@ class Parser(Task):
     def _greedy(self, encoded: EncodedWords, heads: Tensor, tree: Parse) -> Parse:
         """Greedy heads with their relations, which are those of the tree where the heads are."""
         same = heads == tree.heads
-        others = self._relations(encoded, heads.masked_fill(same, NO_HEAD))
+        others = self._relations(encoded, heads.masked_fill(same, NO_ANSWER))
         return Parse(heads, torch.where(same, tree.relations, others))
 
     def _relations(self, encoded: EncodedWords, heads: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Questions about a text, answered by a span of it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,12 +9,12 @@ from torchmetrics import Metric
 from transformers import AutoModelForQuestionAnswering
 from typing_extensions import override
 
-from ltsft.data.encoding.tokenization import NO_CHARACTER
-from ltsft.data.labels import PADDING_LABEL
+from ltsft.batch import NOWHERE, PADDING, Batch
 from ltsft.errors import LtsftError
 from ltsft.metrics import AnswerScore, MeanLoss, best_spans
-from ltsft.tasks.base import Batch, Task
+from ltsft.tasks.base import Task
 from ltsft.tasks.encoder import model_inputs
+from ltsft.tasks.loss import SummedLoss
 
 
 class QuestionAnswering(Task):
@@ -80,8 +79,7 @@ class QuestionAnswering(Task):
 
     @override
     def training_loss(self, batch: Batch) -> Tensor:
-        total, count = self._loss(self(batch), batch)
-        return total / count.clamp(min=1)
+        return self._loss(self(batch), batch).mean
 
     @override
     def make_metrics(self) -> dict[str, Metric]:
@@ -92,14 +90,10 @@ class QuestionAnswering(Task):
         }
 
     @override
-    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
+    def evaluate(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         logits = self(batch)
-        answers = self._answers(logits, batch)
-        for name, metric in metrics.items():
-            if name == "loss":
-                metric.update(*self._loss(logits, batch))
-            else:
-                metric.update(answers, batch["answers"])
+        answers = self._answers(logits, batch), batch["answers"]
+        return {"loss": self._loss(logits, batch), "f1": answers, "exact_match": answers}
 
     @override
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[str]:
@@ -109,26 +103,26 @@ class QuestionAnswering(Task):
     def _answers(self, logits: Tensor, batch: Batch) -> list[str]:
         """The best answer to each question of a batch, over all of its windows."""
         start, end = logits.float().unbind(-1)
-        in_text = batch["char_starts"] != NO_CHARACTER
+        in_text = batch["char_starts"] != NOWHERE
         spans = best_spans(start, end, in_text, self.max_answer_length)
         windows = torch.arange(len(start), device=start.device)
         first = batch["char_starts"][windows, spans.starts].tolist()
         last = batch["char_ends"][windows, spans.ends].tolist()
         answers = []
         for question, context in enumerate(batch["contexts"]):
-            own = windows[batch["questions"] == question]
-            best = int(own[spans.scores[own].argmax()])
+            of_question = windows[batch["questions"] == question]
+            best = int(of_question[spans.scores[of_question].argmax()])
             answer = context[first[best] : last[best]].strip()
             if self.null_threshold is not None:
-                null = (start[own, 0] + end[own, 0]).min()
+                null = (start[of_question, 0] + end[of_question, 0]).min()
                 answer = "" if null - spans.scores[best] > self.null_threshold else answer
             answers.append(answer)
         return answers
 
-    def _loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum of the losses of the windows that can be trained on, and how many they are."""
+    def _loss(self, logits: Tensor, batch: Batch) -> SummedLoss:
+        """Loss of the windows that can be trained on."""
         padded = batch["attention_mask"].unsqueeze(-1) == 0
         logits = logits.float().masked_fill(padded, torch.finfo(torch.float32).min)
         gold = torch.stack([batch["start_positions"], batch["end_positions"]], dim=-1)  # [W, 2]
-        total = cross_entropy(logits, gold, ignore_index=PADDING_LABEL, reduction="sum") / 2
-        return total, (gold[:, 0] != PADDING_LABEL).sum()
+        total = cross_entropy(logits, gold, ignore_index=PADDING, reduction="sum") / 2
+        return SummedLoss(total, (gold[:, 0] != PADDING).sum())

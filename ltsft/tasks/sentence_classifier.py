@@ -1,19 +1,19 @@
 """A label for each sentence or pair of sentences: natural language inference, sentiment, topics."""
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from transformers import AutoModelForSequenceClassification
 from typing_extensions import override
 
-from ltsft.data.labels import NLI, PADDING_LABEL, UNKNOWN_LABEL
+from ltsft.batch import PADDING, UNKNOWN, Batch
+from ltsft.data.labels import NLI
 from ltsft.metrics import MeanLoss
-from ltsft.tasks.base import Batch, Task
+from ltsft.tasks.base import Task
 from ltsft.tasks.encoder import model_inputs
+from ltsft.tasks.loss import SummedLoss, loss_where
 
 
 class SentenceClassifier(Task):
@@ -67,15 +67,14 @@ class SentenceClassifier(Task):
 
     @override
     def training_loss(self, batch: Batch) -> Tensor:
-        total, count = self._loss(self(batch), batch)
-        return total / count.clamp(min=1)
+        return self._loss(self(batch), batch).mean
 
     @override
     def make_metrics(self) -> dict[str, Metric]:
         # One class more than labels, for gold labels outside the inventory.
         classes: dict[str, Any] = {
             "num_classes": len(self.labels) + 1,
-            "ignore_index": PADDING_LABEL,
+            "ignore_index": PADDING,
         }
         return {
             "loss": MeanLoss(),
@@ -84,14 +83,11 @@ class SentenceClassifier(Task):
         }
 
     @override
-    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
+    def evaluate(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         logits, gold = self(batch), batch["labels"]
-        gold = gold.masked_fill(gold == UNKNOWN_LABEL, len(self.labels))
-        for name, metric in metrics.items():
-            if name == "loss":
-                metric.update(*self._loss(logits, batch))
-            else:
-                metric.update(logits.argmax(-1), gold)
+        gold = gold.masked_fill(gold == UNKNOWN, len(self.labels))
+        labels = logits.argmax(-1), gold
+        return {"loss": self._loss(logits, batch), "accuracy": labels, "macro_f1": labels}
 
     @override
     def predict_step(
@@ -101,9 +97,7 @@ class SentenceClassifier(Task):
         probabilities = self(batch).float().softmax(-1)
         return [dict(zip(self.labels, row, strict=True)) for row in probabilities.tolist()]
 
-    def _loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum of the losses of the examples that can be trained on, and how many they are."""
+    def _loss(self, logits: Tensor, batch: Batch) -> SummedLoss:
+        """Loss of the examples that can be trained on."""
         gold = batch["labels"]
-        scored = gold >= 0
-        total = cross_entropy(logits[scored].float(), gold[scored], reduction="sum")
-        return total, scored.sum()
+        return loss_where(gold >= 0, logits, gold)

@@ -1,22 +1,16 @@
 """A label for each word: parts of speech, named entities."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 from transformers import AutoModelForTokenClassification
 from typing_extensions import override
 
+from ltsft.batch import NO_ANSWER, PADDING, Batch
 from ltsft.metrics import MeanLoss, SpanF1, TokenAccuracy
-from ltsft.tasks.base import Batch, Task
-
-PADDING = -100
-"""Gold label where there is no word."""
-
-NO_ANSWER = -1
-"""Predicted label of a word that has no sub-word or was cut off."""
+from ltsft.tasks.base import Task
+from ltsft.tasks.loss import SummedLoss, loss_where
 
 
 class Tagger(Task):
@@ -78,8 +72,7 @@ class Tagger(Task):
 
     @override
     def training_loss(self, batch: Batch) -> Tensor:
-        total, count = self._loss(self(batch), batch)
-        return total / count.clamp(min=1)
+        return self._loss(self(batch), batch).mean
 
     @override
     def make_metrics(self) -> dict[str, Metric]:
@@ -92,14 +85,11 @@ class Tagger(Task):
         return {"loss": MeanLoss(), "accuracy": TokenAccuracy()}
 
     @override
-    def score(self, batch: Batch, metrics: Mapping[str, Metric]) -> None:
+    def evaluate(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         logits = self(batch)
-        predictions = self._predictions(logits, batch)
-        for name, metric in metrics.items():
-            if name == "loss":
-                metric.update(*self._loss(logits, batch))
-            else:
-                metric.update(predictions, batch["labels"])
+        labels = self._predictions(logits, batch), batch["labels"]
+        names = ("f1", "f1_strict") if self.metric == "span_f1" else ("accuracy",)
+        return {"loss": self._loss(logits, batch), **dict.fromkeys(names, labels)}
 
     @override
     def predict_step(
@@ -123,9 +113,7 @@ class Tagger(Task):
         """Best label of each word [B, W], -1 for a word without an answer."""
         return logits.argmax(-1).masked_fill(batch["word_starts"] < 0, NO_ANSWER)
 
-    def _loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum of the losses of the words that can be trained on, and how many they are."""
+    def _loss(self, logits: Tensor, batch: Batch) -> SummedLoss:
+        """Loss of the words that can be trained on."""
         gold = batch["labels"]
-        scored = (gold >= 0) & (batch["word_starts"] >= 0)
-        total = cross_entropy(logits[scored].float(), gold[scored], reduction="sum")
-        return total, scored.sum()
+        return loss_where((gold >= 0) & (batch["word_starts"] >= 0), logits, gold)

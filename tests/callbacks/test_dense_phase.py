@@ -230,7 +230,7 @@ class TestDiffPruning:
         module, keep = Sources(), Keep()
         initial = values(module)
         items = [
-            {"x": x, "y": y, "source": "aa" if index % 2 else "bb"}
+            {"x": x, "y": y, "language": "aa" if index % 2 else "bb"}
             for index, (x, y) in enumerate(batches)
         ]
         sft = callback(10, Phase(max_steps=4), Phase(max_steps=1), selection=DiffPruning(l0=L0))

@@ -24,7 +24,7 @@ class Recorder(lightning.LightningModule):
         self.seen = []
 
     def _note(self, batch, *_):
-        self.seen.append((batch["source"], self.layer.weight.item()))
+        self.seen.append((batch["language"], self.layer.weight.item()))
 
     def test_step(self, batch, batch_idx, dataloader_idx=0):
         self._note(batch)
@@ -53,7 +53,7 @@ class Data(lightning.LightningDataModule):
 
     def _loaders(self):
         return [
-            DataLoader([{"source": code}] * 2, batch_size=None, collate_fn=dict)
+            DataLoader([{"language": code}] * 2, batch_size=None, collate_fn=dict)
             for code in self.codes
         ]
 

@@ -84,7 +84,7 @@ def batches(num=STEPS * 2):
         {
             "x": torch.randn(4, 6, generator=generator, dtype=torch.float64),
             "y": torch.randn(4, 3, generator=generator, dtype=torch.float64),
-            "source": code,
+            "language": code,
         }
         for code in islice(cycle(LANGUAGES), num)
     ]
@@ -103,7 +103,7 @@ def by_hand(items, accumulate=1, rate=0.05):
         own = values(net.layers)
         with torch.no_grad():
             for name, delta in (
-                sfts[batch["source"]].entries.items() if batch["source"] in sfts else ()
+                sfts[batch["language"]].entries.items() if batch["language"] in sfts else ()
             ):
                 net.layers.get_parameter(name).add_(delta.dense())
         loss = net.loss(batch)
@@ -172,7 +172,7 @@ def test_one_source_in_place_per_batch_or_for_good(paths):
 
     They differ in what the optimizer adds its steps to: θ⁰, or θ⁰ + φ.
     """
-    items = [batch | {"source": "aa"} for batch in batches(STEPS)]
+    items = [batch | {"language": "aa"} for batch in batches(STEPS)]
     sft = differences()["aa"]
     per_batch, for_good = Net(decay=0.0), Net(decay=0.0)
     trainer(LanguageSfts({"aa": paths["aa"]}), max_epochs=1).fit(per_batch, loader(items))

@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from ltsft.callbacks import Phase, UntilSettled
-from ltsft.data.serving.loading import Examples, TrainingLoader
+from ltsft.data.serving.examples import Examples
+from ltsft.data.serving.loading import TrainingLoader
 from ltsft.data.serving.sampling import TrainingSampler
 from ltsft.errors import LtsftError
 from ltsft.sparse import (

@@ -49,7 +49,7 @@ def test_batches(make_tokenizer: Make, write: Write) -> None:
             batch["input_ids"].shape[1] - length
         )
     assert batch["labels"].tolist() == [1, 2, 0]
-    assert batch["source"] == "xx"
+    assert batch["language"] == "xx"
 
 
 def test_token_types_only_where_the_tokenizer_has_them(make_tokenizer: Make, write: Write) -> None:

@@ -50,7 +50,7 @@ def test_batches(make_tokenizer: Callable[..., str], write: Callable[..., str]) 
         [-1, 0, 0, 1, 1, *[2] * (batch["word_ids"][0] == 2).sum(), -1],
         [-1, 0, 0, -1] + [-1] * (batch["word_ids"].shape[1] - 4),
     ]
-    assert batch["source"] == "xx"
+    assert batch["language"] == "xx"
     assert data.labels == RELATIONS == sorted(RELATIONS)
     assert len(RELATIONS) == 37
 
@@ -259,15 +259,3 @@ def test_predictions_for_tables_and_artificial_languages(
         test={"yy": str(data.save_predictions("yy", parses, tmp_path))},
     ).examples("test", "yy")
     assert [(s.words, s.heads) for s in again] == [(s.words, s.heads) for s in sentences]
-
-
-@pytest.mark.skipif(not TREEBANKS.exists(), reason="no real treebanks here")
-def test_real_treebanks_have_trees_and_universal_relations() -> None:
-    """Every sentence of every treebank is a tree, with relations of the inventory alone."""
-    from ltsft.data.parsed import read_parsed
-
-    paths = sorted(TREEBANKS.glob("*/*.conllu"))
-    assert len({path.parent for path in paths}) == 21
-    for path in paths:
-        for sentence in read_parsed(Source(str(path)), "test", key="k"):
-            assert set(sentence.relations) <= set(RELATIONS)

@@ -3,19 +3,15 @@
 import json
 import random
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoTokenizer
 
 from ltsft.data import QuestionData
-from ltsft.data.encoding.windows import locate, shorten, tokenize_windows
-from ltsft.data.questions import Answer, TextQuestion
+from ltsft.data.formats.squad import Answer, TextQuestion
 from ltsft.errors import LtsftError
-from tests.data.test_questions import squad
+from tests.data.formats.test_squad import squad
 
 MINI = Path(__file__).parents[3] / "shared/models/mini-mmt"
 Make = Callable[..., str]
@@ -44,32 +40,6 @@ def data(make_tokenizer: Make, **options: Any) -> QuestionData:
     return QuestionData(make_tokenizer(), **settings)
 
 
-def test_windows_cover_the_text_and_overlap(make_tokenizer: Make) -> None:
-    """Each has the question, all together have every sub-word, neighbours share `stride`."""
-    tokenizer = AutoTokenizer.from_pretrained(make_tokenizer())
-    questions = random_questions(12, random.Random(0))
-    texts = [q.question for q in questions], [q.context for q in questions]
-    columns = tokenize_windows(*texts, tokenizer, 20, stride=5, max_question_length=6)
-    by_question: dict[int, list[list[tuple[int, int]]]] = {}
-    prefix = tokenizer("who ?")["input_ids"]
-    for n, (question,) in enumerate(columns["questions"]):
-        ids = columns["input_ids"][n].tolist()
-        assert len(ids) <= 20
-        assert ids[: len(prefix)] == prefix
-        spans = [
-            (int(a), int(b))
-            for a, b in zip(columns["char_starts"][n], columns["char_ends"][n], strict=True)
-        ]
-        assert set(spans[: len(prefix)]) == {spans[-1]} == {(-1, -1)}
-        by_question.setdefault(int(question), []).append(spans[len(prefix) : -1])
-    assert list(by_question) == list(range(12))
-    for number, windows in by_question.items():
-        whole = tokenizer(texts[1][number], add_special_tokens=False, return_offsets_mapping=True)
-        assert windows[0] + [s for w in windows[1:] for s in w[5:]] == whole["offset_mapping"]
-        for left, right in pairwise(windows):
-            assert left[-5:] == right[:5]
-
-
 def test_answers_in_windows(make_tokenizer: Make, write: Write) -> None:
     """A window that holds the answer points at it; any other at the first token.
 
@@ -96,19 +66,6 @@ def test_answers_in_windows(make_tokenizer: Make, write: Write) -> None:
     assert held == set(range(30))
 
 
-def test_answers_within_sub_words() -> None:
-    """Blanks before words, answers within one sub-word, several sub-words for one character."""
-    # "ab 語d": [CLS] ab ␣語(byte 1) ␣語(byte 2) d [SEP]
-    starts, ends = torch.tensor([-1, 0, 2, 2, 4, -1]), torch.tensor([-1, 2, 4, 4, 5, -1])
-    assert locate(Answer("語", 3), starts, ends) == (2, 3)
-    assert locate(Answer("語d", 3), starts, ends) == (2, 4)
-    assert locate(Answer("b", 1), starts, ends) == (1, 1)
-    assert locate(Answer("b 語", 1), starts, ends) == (1, 3)
-    assert locate(Answer("dx", 4), starts, ends) == (0, 0)
-    assert locate(None, starts, ends) == (0, 0)
-    assert locate(Answer("a", 0), starts[:1], ends[:1]) == (0, 0)
-
-
 def test_evaluation_batches_hold_whole_questions(make_tokenizer: Make, write: Write) -> None:
     """All windows of each question, which `questions` tells apart; texts and gold answers."""
     questions = random_questions(7, random.Random(2))
@@ -130,7 +87,7 @@ def test_evaluation_batches_hold_whole_questions(make_tokenizer: Make, write: Wr
         for question, context in enumerate(batch["contexts"]):
             own = batch["questions"] == question
             assert batch["char_ends"][own].max().item() == len(context)
-        assert batch["source"] == "xx"
+        assert batch["language"] == "xx"
         seen += size
     assert seen == 7
     assert len(loader) == 3
@@ -163,11 +120,6 @@ def test_predictions(make_tokenizer: Make, write: Write, tmp_path: Path) -> None
     path = loaded.save_predictions("xx", ["Łódź", ""], tmp_path)
     assert path.name == "xx.json"
     assert json.loads(path.read_text(encoding="utf-8")) == {"q0": "Łódź", "q1": ""}
-
-
-def test_long_questions_lose_their_end(make_tokenizer: Make) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(make_tokenizer())
-    assert shorten(["abcd efgh", "ab", ""], tokenizer, 5) == ["abcd e", "ab", ""]
 
 
 def test_windows_that_are_too_short(make_tokenizer: Make, write: Write) -> None:

@@ -3,56 +3,22 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import datasets
 import pytest
 
 from ltsft.data import Source
 from ltsft.data.artificial import family
-from ltsft.data.questions import Answer, TextQuestion, read_questions
+from ltsft.data.formats.squad import Answer, TextQuestion
+from ltsft.data.questions import read_questions
 from ltsft.errors import LtsftError
+from tests.data.formats.test_squad import QUESTIONS, squad
 
 Write = Callable[..., str]
 
-QUESTIONS = [
-    TextQuestion("q1", "who?", "Ada saw Bo.", [Answer("Ada", 0), Answer("Ada saw", 0)]),
-    TextQuestion("q2", "whom?", "Ada saw Bo.", [Answer("Bo", 8)]),
-    TextQuestion("q3", "where?", "in “Łódź”, 1852", [Answer("Łódź", 4)]),
-    TextQuestion("q4", "why?", "in “Łódź”, 1852", []),
-]
-
-
-def squad(questions: list[TextQuestion], **changes: Any) -> dict[str, Any]:
-    """One article per question."""
-    return {
-        "version": "1.1",
-        "data": [
-            {
-                "title": "t",
-                "paragraphs": [
-                    {
-                        "context": q.context,
-                        "qas": [
-                            {
-                                "id": q.id,
-                                "question": q.question,
-                                "answers": [
-                                    {"text": a.text, "answer_start": a.start} for a in q.answers
-                                ],
-                            }
-                            | changes
-                        ],
-                    }
-                ],
-            }
-            for q in questions
-        ],
-    }
-
 
 def read(source: Source | str, role: str = "train") -> list[TextQuestion]:
-    return read_questions(Source.of(source), role, key="data.init_args.train.en")
+    return read_questions(Source.of(source, "data.init_args.train.en"), role)
 
 
 def test_squad_files(write: Write) -> None:
@@ -106,14 +72,6 @@ def test_built_in_languages() -> None:
         assert found.answers == [Answer(made.answer, made.start)]
         assert not found.is_misplaced
     assert not {q.context for q in questions} & {q.context for q in read(source, "test")}
-
-
-def test_the_first_answer_without_its_blanks() -> None:
-    question = TextQuestion("a", "?", "x  yes .", [Answer(" yes ", 2), Answer("x", 0)])
-    assert question.answer == Answer("yes", 3)
-    assert not question.is_misplaced
-    assert TextQuestion("a", "?", "x yes", [Answer("yes", 3)]).is_misplaced
-    assert TextQuestion("a", "?", "x yes", [Answer("yes", -3)]).is_misplaced
 
 
 @pytest.mark.parametrize(

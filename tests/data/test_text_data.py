@@ -9,7 +9,6 @@ import torch
 
 from ltsft.data import Source, TextData
 from ltsft.data.encoding.tokenizer import load_tokenizer
-from ltsft.data.text import cut_blocks
 from ltsft.errors import LtsftError
 
 MINI = Path(__file__).parents[3] / "shared/models/mini-mmt"
@@ -77,7 +76,7 @@ def test_masks(make_tokenizer: Callable[..., str], corpus: str) -> None:
         assert (batch["labels"][:, [0, -1]] == -100).all()
         inside = batch["input_ids"][:, 1:-1]
         assert ((inside == 4) | (inside > 4)).all()  # the mask token or a letter
-        assert batch["source"] == "en"
+        assert batch["language"] == "en"
 
 
 def test_one_example_has_one_mask_per_pass(make_tokenizer: Callable[..., str], corpus: str) -> None:
@@ -130,7 +129,7 @@ def test_validation_corpus(
     )
     batches = list(data.val_dataloader()[0])
     assert [batch["labels"].shape for batch in batches] == [(2, 10), (1, 10)]
-    assert {batch["source"] for batch in batches} == {"xx"}
+    assert {batch["language"] for batch in batches} == {"xx"}
     assert data.train_dataloader().batch_sampler.sizes == [130]
     assert data.evaluation_languages("fit") == ["xx"]
 
@@ -146,21 +145,6 @@ def test_short_corpus(make_tokenizer: Callable[..., str], write: Callable[..., s
     nothing = TextData(make_tokenizer(), text=write("yy.txt", "\a\n"), max_length=16)
     with pytest.raises(LtsftError, match=r"has 0 tokens; give more text"):
         nothing.setup()
-
-
-def test_large_corpora_show_a_bar(
-    make_tokenizer: Callable[..., str],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("ltsft.data.text.SECONDS_BEFORE_A_BAR", 0)
-    tokenizer = load_tokenizer(make_tokenizer(), 10)
-    blocks, is_text = cut_blocks(["abcd"] * 20_000, tokenizer, 10, key="k")
-    assert blocks.shape == (10_000, 10)
-    assert is_text.sum() == 8
-    assert "tokenising" in capsys.readouterr().err
-    cut_blocks(["abcd"] * 20_000, tokenizer, 10, key="k", progress=False)
-    assert capsys.readouterr().err == ""
 
 
 def test_no_mask_token(make_tokenizer: Callable[..., str], corpus: str) -> None:

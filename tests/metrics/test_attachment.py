@@ -15,7 +15,6 @@ from ltsft.metrics import (
     AttachmentScore,
     count_attachments,
     decode_trees,
-    universal_relation,
 )
 
 TREEBANKS = Path(__file__).parents[2] / "../shared/data/ud"
@@ -58,11 +57,11 @@ def padded(rows: list[list[int]], value: int) -> Tensor:
 
 def score(sentences: list[Sentence], batch_size: int) -> dict[str, float]:
     """Our official scores."""
-    names = sorted({universal_relation(name) for s in sentences for name in s.gold_relations})
+    names = sorted({name.split(":")[0] for s in sentences for name in s.gold_relations})
     index = {name: i for i, name in enumerate(names)}
 
     def numbered(relations: list[str]) -> list[int]:
-        return [index.get(universal_relation(name), len(names)) for name in relations]
+        return [index.get(name.split(":")[0], len(names)) for name in relations]
 
     metrics = {"uas": AttachmentScore(labelled=False), "las": AttachmentScore()}
     for start in range(0, len(sentences), batch_size):
@@ -226,10 +225,3 @@ def test_unequal_shapes_are_refused() -> None:
     ids = torch.zeros(2, 3)
     with pytest.raises(ValueError, match=r"have one shape, but got \(2, 3\), \(2, 3\), \(2, 4\)"):
         count_attachments(ids, ids, torch.zeros(2, 4), ids)
-
-
-@pytest.mark.parametrize(
-    ("relation", "universal"), [("nsubj", "nsubj"), ("acl:relcl", "acl"), ("a:b:c", "a")]
-)
-def test_sub_types_are_cut(relation: str, universal: str) -> None:
-    assert universal_relation(relation) == universal

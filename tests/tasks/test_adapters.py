@@ -175,14 +175,14 @@ def test_languages_are_swapped_bit_for_bit(base, stacking):
 
     class Recorder(Tagger):
         def score(self, batch, metrics):
-            seen.append((batch["source"], self(batch)))
+            seen.append((batch["language"], self(batch)))
             super().score(batch, metrics)
 
     seen = []
     task = Recorder(base_model=base, base_sfts=["task"], adapters=options).eval()
     before = values(task.model)
     order = ("aa", "bb", "cc", "aa")
-    batches = [batch | {"source": language} for language in order]
+    batches = [batch | {"language": language} for language in order]
     trainer(LanguageSfts({"aa": "aa", "bb": "bb"})).test(task, loader_of(batches), verbose=False)
     assert [language for language, _ in seen] == list(order)
     for language, out in seen:
@@ -200,13 +200,13 @@ def test_many_sources_each_with_its_adapter(bert):
         def training_loss(self, batch):
             name = "bert.embeddings.invertible.f.up.weight"
             weight = self.model.get_parameter(name)
-            seen.append(weight.equal(files[batch["source"]][name]))
+            seen.append(weight.equal(files[batch["language"]][name]))
             return super().training_loss(batch)
 
     seen = []
     task = Recorder(labels=LABELS, base_model=bert, adapters=OPTIONS, learning_rate=1e-2)
     before = values(task.model)
-    batches = [b | {"source": "ab"[n % 2] * 2} for n, b in enumerate(tagging_batches())]
+    batches = [b | {"language": "ab"[n % 2] * 2} for n, b in enumerate(tagging_batches())]
     sft = fit(task, batches, LanguageSfts({"aa": "aa", "bb": "bb"}))
     assert seen == [True] * 5
     assert moved(task, before) == sft.whole.keys()

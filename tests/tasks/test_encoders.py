@@ -5,8 +5,7 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification
 
 from ltsft.callbacks import Phase, SparseMaskCallback
-from ltsft.errors import LtsftError
-from ltsft.sparse import Budget, SparseFineTuning
+from ltsft.sparse import Budget
 from ltsft.sparse.scope import owned_by, tied_names
 from ltsft.tasks import MaskedLM, Tagger
 from tests.callbacks.plain import loader_of, trainer, values
@@ -31,7 +30,7 @@ def language_batches(num=6):
             "input_ids": masked,
             "attention_mask": torch.ones_like(ids),
             "labels": labels,
-            "source": "aa",
+            "language": "aa",
         }
 
 
@@ -44,7 +43,7 @@ def tagging_batches(num=6):
             "attention_mask": torch.ones_like(ids),
             "word_starts": torch.arange(1, 9).repeat(4, 1),
             "labels": torch.randint(0, 3, (4, 8), generator=generator),
-            "source": "aa",
+            "language": "aa",
         }
 
 
@@ -137,52 +136,3 @@ def test_a_checkpoint_reloads_without_its_base(base, tmp_path):
     batch = next(tagging_batches())
     with torch.no_grad():
         assert torch.equal(again(batch), module.eval()(batch))
-
-
-def test_at_test_time_the_fine_tunings_labels_are_the_truth(tmp_path):
-    base = save_base(tmp_path / "base")
-    fit(Tagger(labels=LABELS, base_model=base), tagging_batches()).save_pretrained("task")
-    assert Tagger(base_model=base, base_sfts=["task"]).labels == LABELS
-    with pytest.raises(LtsftError, match="expected to have the labels of .*task, A, B, C"):
-        Tagger(labels=["A", "C", "B"], base_model=base, base_sfts=["task"])
-
-
-def test_a_missing_base_is_one_line(tmp_path):
-    with pytest.raises(LtsftError) as caught:
-        MaskedLM(base_model=str(tmp_path / "nothing"))
-    assert "nothing" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_dropout_is_on_in_training_and_off_in_evaluation(tmp_path):
-    """Two passes over a batch differ in training and agree in validation, in both phases."""
-
-    class Watched(Tagger):
-        def training_loss(self, batch):
-            trained.append(torch.equal(self(batch), self(batch)))
-            return super().training_loss(batch)
-
-        def score(self, batch, metrics):
-            evaluated.append(torch.equal(self(batch), self(batch)))
-            super().score(batch, metrics)
-
-    trained, evaluated = [], []
-    fit(Watched(labels=LABELS, base_model=save_base(tmp_path / "base")), tagging_batches())
-    assert trained == [False] * (4 + 5)
-    assert set(evaluated) == {True}
-
-
-def test_half_precision_checkpoints_train_in_float32(tmp_path):
-    base = save_base(tmp_path / "base")
-    AutoModelForMaskedLM.from_pretrained(base).half().save_pretrained(tmp_path / "half")
-    task = MaskedLM(base_model=str(tmp_path / "half"))
-    assert {parameter.dtype for parameter in task.parameters()} == {torch.float32}
-
-
-def test_a_fine_tuning_file_knows_its_base(tmp_path):
-    base = save_base(tmp_path / "base")
-    fit(MaskedLM(base_model=base), language_batches()).save_pretrained("language")
-    other = save_base(tmp_path / "other", seed=1)
-    with pytest.raises(LtsftError, match="weights it was trained from"):
-        MaskedLM(base_model=other, base_sfts=["language"])
-    assert SparseFineTuning.from_pretrained("language").metadata.base_model == base

@@ -50,7 +50,7 @@ def window_batches(num=6):
             "questions": torch.tensor([0, 0, 1, 2]),
             "contexts": ["a b c d e f", "g h i j k l", "m n o p q r"],
             "answers": [["a b"], ["i j k", "l"], []],
-            "source": "aa",
+            "language": "aa",
         }
 
 

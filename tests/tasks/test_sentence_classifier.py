@@ -32,7 +32,7 @@ def pair_batches(num=6, size=4, num_labels=3):
             "attention_mask": torch.ones_like(ids),
             "token_type_ids": (torch.arange(12) > 5).long().repeat(size, 1),
             "labels": torch.randint(0, num_labels, (size,), generator=generator),
-            "source": "aa",
+            "language": "aa",
         }
 
 

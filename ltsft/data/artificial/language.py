@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from ltsft.data.artificial.grammar import Grammar, Sentence
 from ltsft.data.artificial.meaning import draw_clause
 from ltsft.data.artificial.pairs import LABELS, Label, Pair, draw_hypothesis, draw_premise
-from ltsft.data.artificial.questions import ROLES, Question, ask, draw_text
+from ltsft.data.artificial.questions import RELATIONS, Question, ask, draw_text
 from ltsft.errors import LtsftError
 
 Split = Literal["train", "validation", "test"]
@@ -111,7 +111,7 @@ class Language:
         while True:
             clauses, asked = draw_text(rng)
             sentences = [self.grammar.sentence(clause) for clause in clauses]
-            question = ask(sentences, asked, rng.choice(ROLES))
+            question = ask(sentences, asked, rng.choice(RELATIONS))
             if split_of(question.context) == split:
                 return question
 

@@ -60,10 +60,6 @@ class Lexicon:
         """One inflected word: the stem and its endings in the given order."""
         return self.stems[category][index] + "".join(self.endings[name] for name in endings)
 
-    def size(self, category: str) -> int:
-        """How many stems the category has."""
-        return len(self.stems[category])
-
 
 def draw_lexicons(
     seed: int, cognates: Mapping[str, float], shared_endings: Mapping[str, float]
@@ -95,7 +91,7 @@ def draw_lexicons(
                 )
     stems = _Stems(random.Random(f"{seed}/stems"))
     endings = _distinct_endings(random.Random(f"{seed}/endings"), 1 + len(cognates))
-    choice = random.Random(f"{seed}/cognates")
+    kept = random.Random(f"{seed}/cognates")
     drawn: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in cognates}
     # Closed categories first: short words find room only while few beginnings are taken.
     for sizes, syllables in ((FUNCTION_WORDS, 1), (CONTENT_WORDS, 2)):
@@ -103,17 +99,17 @@ def draw_lexicons(
             proto = [stems.new(syllables) for _ in range(size)]
             for name, share in cognates.items():
                 drawn[name][category] = tuple(
-                    stem if choice.random() < share else stems.new(syllables) for stem in proto
+                    stem if kept.random() < share else stems.new(syllables) for stem in proto
                 )
     return {
         name: Lexicon(
             drawn[name],
             {
-                ending: variants[0] if choice.random() < shared_endings[name] else variants[own]
+                ending: variants[0] if kept.random() < shared_endings[name] else variants[number]
                 for ending, variants in endings.items()
             },
         )
-        for own, name in enumerate(cognates, start=1)
+        for number, name in enumerate(cognates, start=1)
     }
 
 

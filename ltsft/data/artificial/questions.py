@@ -7,8 +7,9 @@ from typing import Literal
 from ltsft.data.artificial.grammar import Sentence
 from ltsft.data.artificial.meaning import Clause, draw_index, draw_noun_phrase, draw_oblique
 
-Role = Literal["nsubj", "obj", "obl"]
-ROLES: tuple[Role, ...] = ("nsubj", "obj", "obl")
+Relation = Literal["nsubj", "obj", "obl"]
+RELATIONS: tuple[Relation, ...] = ("nsubj", "obj", "obl")
+"""What is asked for: the subject, the object, or what an adposition adds to the verb."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Question:
 
 
 def draw_text(rng: random.Random) -> tuple[list[Clause], int]:
-    """Three clauses in random order, of which one has all three roles, and the number of that one.
+    """Three clauses in random order, of which one has all phrases, and the number of that one.
 
     The others have a subject only. Whoever finds all phrases, but does not understand the question,
     is right in one of three cases at best.
@@ -47,17 +48,17 @@ def draw_text(rng: random.Random) -> tuple[list[Clause], int]:
     ], asked
 
 
-def ask(sentences: list[Sentence], asked: int, role: Role) -> Question:
+def ask(sentences: list[Sentence], asked: int, relation: Relation) -> Question:
     """Ask for a phrase of one sentence by the rest of that sentence.
 
     Args:
         sentences: The text.
         asked: Number of the sentence, from 0.
-        role: Relation of the phrase to the verb; the sentence has one such phrase.
+        relation: Relation of the phrase to the verb; the sentence has one such phrase.
     """
     sentence = sentences[asked]
     words = sentence.words
-    inside = _below(sentence, sentence.relations.index(role))
+    inside = _below(sentence, sentence.relations.index(relation))
     first, last = min(inside), max(inside)  # a phrase has no gaps
     before = sum(len(other.text) + 1 for other in sentences[:asked])
     return Question(
@@ -70,8 +71,8 @@ def ask(sentences: list[Sentence], asked: int, role: Role) -> Question:
 
 def _below(sentence: Sentence, top: int) -> set[int]:
     """Positions of a word and of all that depends on it."""
-    found, size = {top}, 0
-    while len(found) > size:
-        size = len(found)
-        found |= {i for i, head in enumerate(sentence.heads) if head - 1 in found}
-    return found
+    phrase, size = {top}, 0
+    while len(phrase) > size:
+        size = len(phrase)
+        phrase |= {i for i, head in enumerate(sentence.heads) if head - 1 in phrase}
+    return phrase

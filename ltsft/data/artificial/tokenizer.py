@@ -1,6 +1,7 @@
 """A tokenizer for the languages of a family."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ltsft.errors import LtsftError
@@ -8,7 +9,7 @@ from ltsft.errors import LtsftError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from ltsft.data.artificial.family import Family
+    from ltsft.data.artificial.language import Language
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -21,7 +22,7 @@ SPECIAL_TOKENS = {
 
 
 def make_tokenizer(
-    family: "Family", vocab_size: int = 1000, num_sentences: int = 1000
+    family: "Mapping[str, Language]", vocab_size: int = 1000, num_sentences: int = 1000
 ) -> "PreTrainedTokenizerFast":
     """Make one WordPiece tokenizer from the text of all languages of a family.
 
@@ -31,7 +32,7 @@ def make_tokenizer(
     so little text that hides what the languages have in common.
 
     Args:
-        family: the languages.
+        family: the languages, by name.
         vocab_size: largest number of pieces; a family has about 900 in all.
         num_sentences: how many training sentences of each language are counted.
 

@@ -1,6 +1,5 @@
 """Results of slow preprocessing, kept for the next run."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ltsft import __version__
 from ltsft.atomic import whole_file
+from ltsft.data.encoding.digest import digest
 from ltsft.errors import LtsftError
 
 VARIABLE = "LTSFT_CACHE"
@@ -58,13 +58,3 @@ def cached(key: Iterable[str | bytes], make: Callable[[], dict[str, Tensor]]) ->
                 "folder, or to nothing."
             )
     return result
-
-
-def digest(parts: Iterable[str | bytes]) -> str:
-    """A digest of texts; where one ends and the next begins matters."""
-    hasher = hashlib.blake2b(digest_size=20)
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        hasher.update(len(raw).to_bytes(8, "big"))
-        hasher.update(raw)
-    return hasher.hexdigest()

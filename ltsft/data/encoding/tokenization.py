@@ -3,21 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from ltsft.data.encoding.cache import cached, digest
+from ltsft.batch import NOWHERE
+from ltsft.data.encoding.cache import cached
+from ltsft.data.encoding.digest import digest
 from ltsft.data.encoding.ragged import Ragged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
     from transformers.tokenization_utils_base import BatchEncoding
-
-NO_WORD = -1
-"""In `word_ids`: the sub-word belongs to no word. In `word_starts`: the word has no sub-word."""
-
-NO_CHARACTER = -1
-"""In `char_starts` and `char_ends`: the sub-word stands for none of the text's characters."""
 
 EXAMPLES_AT_ONCE = 1000
 """Texts that the tokenizer divides over all cores at a time."""
@@ -35,7 +30,7 @@ def tokenize_words(
     *,
     progress: bool = True,
 ) -> Columns:
-    """Tokenise sentences whose words are given; what was tokenised before comes from the cache.
+    """Tokenise sentences word by word; what was tokenised before comes from the cache.
 
     Args:
         sentences: Words of each sentence.
@@ -57,10 +52,10 @@ def tokenize_words(
         ):
             input_ids += encoded["input_ids"]
             for number in range(len(encoded["input_ids"])):
-                words = [NO_WORD if w is None else w for w in encoded.word_ids(number)]
-                starts = [NO_WORD] * len(sentences[start + number])
+                words = [NOWHERE if w is None else w for w in encoded.word_ids(number)]
+                starts = [NOWHERE] * len(sentences[start + number])
                 for position, word in reversed(list(enumerate(words))):
-                    if word != NO_WORD:
+                    if word != NOWHERE:
                         starts[word] = position
                 word_ids.append(words)
                 word_starts.append(starts)
@@ -112,24 +107,6 @@ def tokenize_texts(
     return cached_columns(["texts", texts, *settings], make)
 
 
-def warn_of_lost_words(name: str, role: str, columns: Columns, max_length: int) -> None:
-    """Warn of words without a sub-word, because they were cut off or the tokenizer leaves nothing.
-
-    Args:
-        name: What the data is.
-        role: What it is for.
-        columns: What :func:`tokenize_words` returned.
-        max_length: Sub-words that were kept.
-    """
-    lost = int((columns["word_starts"].values == NO_WORD).sum())
-    if lost:
-        use = "are not trained on" if role == "train" else "count as wrong"
-        rank_zero_warn(
-            f"{name} has {lost} words beyond `data.init_args.max_length` = {max_length}, or "
-            f"without any sub-word; they {use}."
-        )
-
-
 def encode(
     texts: Sequence[object],
     tokenizer: "PreTrainedTokenizerFast",
@@ -163,10 +140,10 @@ def encode(
         delay=SECONDS_BEFORE_A_BAR,
         disable=not progress,
     ):
-        chosen = slice(start, start + EXAMPLES_AT_ONCE)
+        batch = slice(start, start + EXAMPLES_AT_ONCE)
         if pairs is not None:
-            options["text_pair"] = list(pairs[chosen])
-        yield start, tokenizer(list(texts[chosen]), truncation=truncation, verbose=False, **options)
+            options["text_pair"] = list(pairs[batch])
+        yield start, tokenizer(list(texts[batch]), truncation=truncation, verbose=False, **options)
 
 
 def cached_columns(key: list[str], make: Callable[[], Columns]) -> Columns:

@@ -1,4 +1,4 @@
-"""From a question and its text to windows of sub-words, and where in them the answer is."""
+"""From a question and its text to windows of sub-words, and where in them a span is."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ltsft.data.encoding.cache import digest
+from ltsft.batch import NOWHERE
+from ltsft.data.encoding.digest import digest
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenization import (
-    NO_CHARACTER,
-    Columns,
-    cached_columns,
-    encode,
-    tokenizer_digest,
-)
-from ltsft.data.questions import Answer
+from ltsft.data.encoding.tokenization import Columns, cached_columns, encode, tokenizer_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -69,7 +63,7 @@ def tokenize_windows(
                 rows.setdefault(name, []).extend(encoded[name])
             for window, question in enumerate(encoded["overflow_to_sample_mapping"]):
                 spans = [
-                    span if part == 1 else (NO_CHARACTER, NO_CHARACTER)
+                    span if part == 1 else (NOWHERE, NOWHERE)
                     for part, span in zip(
                         encoded.sequence_ids(window),
                         encoded["offset_mapping"][window],
@@ -118,28 +112,28 @@ def shorten(
     return short
 
 
-def locate(answer: Answer | None, char_starts: Tensor, char_ends: Tensor) -> tuple[int, int]:
-    """First and last sub-word of an answer in a window.
+def locate(start: int, end: int, char_starts: Tensor, char_ends: Tensor) -> tuple[int, int]:
+    """First and last sub-word of a span of the text in a window.
 
     Args:
-        answer: The answer.
+        start: The span's first character.
+        end: The character after its last one.
         char_starts: Of one window [T], -1 where it is not the text's.
         char_ends: Likewise.
 
     Returns:
         Their positions; 0 and 0, the first special token, if the window does not hold the whole
-        answer, or there is none (Devlin et al., 2019, §4.3).
+        span (Devlin et al., 2019, §4.3).
     """
     starts, ends = char_starts.tolist(), char_ends.tolist()
-    inside = [position for position, end in enumerate(ends) if end != NO_CHARACTER]
-    if answer is None or not inside:
+    inside = [position for position, end_here in enumerate(ends) if end_here != NOWHERE]
+    if not inside:
         return 0, 0
     first, after = inside[0], inside[-1] + 1
-    end = answer.start + len(answer.text)
-    if answer.start < starts[first] or end > ends[after - 1]:
+    if start < starts[first] or end > ends[after - 1]:
         return 0, 0
-    # Sub-words may begin with the blank before a word, so an answer may begin within one; and
-    # several may stand for one character, of which each is a byte.
-    start = starts[bisect_right(starts, answer.start, first, after) - 1]
+    # Sub-words may begin with the blank before a word, so a span may begin within one; and several
+    # may stand for one character, of which each is a byte.
+    start = starts[bisect_right(starts, start, first, after) - 1]
     end = ends[bisect_left(ends, end, first, after)]
     return bisect_left(starts, start, first, after), bisect_right(ends, end, first, after) - 1

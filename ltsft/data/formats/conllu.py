@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ltsft.data.formats.files import numbered_lines
+from ltsft.batch import NOWHERE
+from ltsft.data.formats.lines import numbered_lines
 from ltsft.data.formats.trees import find_fault
 from ltsft.errors import LtsftError
 
 NUM_COLUMNS = 10
-MISSING_HEAD = -1
 
 _NOT_A_WORD = re.compile(r"\d+-\d+|\d+\.\d+")
 
@@ -100,8 +100,8 @@ def format_sentence(
     Args:
         words: Its forms.
         columns: Number of a column, from 1 -> its value for each word.
-        text: The sentence's own lines, of which comments, ranges and all other columns are kept;
-            without any, the other columns are ``_``.
+        text: The sentence's lines in its file, of which comments, ranges and all other columns are
+            kept; without any, the other columns are ``_``.
 
     Returns:
         The lines, each with its end, and a blank one.
@@ -160,7 +160,7 @@ def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bo
                 "there is none."
             )
     if head == "_" and not trees:
-        return _Word(form, upos, MISSING_HEAD, relation, number)
+        return _Word(form, upos, NOWHERE, relation, number)
     if head in ("", "_"):
         raise LtsftError(
             f"{where} the head (column 7) is expected to be a word number, but it is missing; "

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltsft.data.formats.files import numbered_lines
+from ltsft.data.formats.lines import numbered_lines
 from ltsft.errors import LtsftError
 
 _TAG = re.compile(r"O|[BI]-\S+")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ltsft.data.formats.files import numbered_lines
+from ltsft.data.formats.lines import numbered_lines
 from ltsft.errors import LtsftError
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")

@@ -5,38 +5,18 @@ DataLoaders with samplers of its own (under DDP, and always when predicting), wh
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ltsft.batch import Batch
 from ltsft.data.serving.sampling import Draw, EvaluationSampler, Pass, TrainingSampler
 from ltsft.errors import LtsftError
 
-Batch = dict[str, Any]
 Collate = Callable[[list[Any]], Batch]
-
-
-class Examples(Dataset[tuple[Any, Any]]):
-    """Examples that are fetched by :class:`Draw`.
-
-    Args:
-        examples: The examples.
-        extras: What goes beside each example; by default the draw's seed.
-    """
-
-    def __init__(self, examples: Sequence[Any], extras: Sequence[Any] | None = None) -> None:
-        self.examples = examples
-        self.extras = extras
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, draw: Draw) -> tuple[Any, Any]:
-        extra = draw.seed if self.extras is None else self.extras[draw.example]
-        return self.examples[draw.example], extra
 
 
 class TrainingLoader:
@@ -103,7 +83,7 @@ class TrainingLoader:
             "phase": current.phase,
             "pass": current.number,
             "examples": self._num_examples_handed_out if current == self._pass else 0,
-            "told": self.batch_sampler.passes_are_told,
+            "told": self.batch_sampler.passes_are_set,
             **self.batch_sampler.settings,
         }
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ltsft.data.labels import PADDING_LABEL
+from ltsft.batch import PADDING, Batch
 
 MASK_SHARE = 0.8
 RANDOM_SHARE = 0.1
@@ -55,7 +54,7 @@ def mask_tokens(
     chance = chance.masked_fill(~is_text.expand_as(chance), float("inf"))
     chosen = (chance < probability) | (chance == chance.min(dim=1, keepdim=True).values)
     chosen &= is_text
-    labels = input_ids.masked_fill(~chosen, PADDING_LABEL)
+    labels = input_ids.masked_fill(~chosen, PADDING)
     hidden = input_ids.masked_fill(chosen & (action < MASK_SHARE), mask_token_id)
     replaced = chosen & (action >= MASK_SHARE) & (action < MASK_SHARE + RANDOM_SHARE)
     return torch.where(replaced, random_ids[other], hidden), labels
@@ -66,27 +65,27 @@ class MaskingCollator:
     """Makes batches of masked blocks.
 
     Args:
-        source: Language code that every batch carries.
+        language: Language code that every batch carries.
         is_text: Positions of a block that hold text, [T], bool.
         probability: Share of tokens to predict.
         mask_token_id: Id of the mask token.
         random_ids: Ids that random tokens are drawn from [R].
     """
 
-    source: str
+    language: str
     is_text: Tensor
     probability: float
     mask_token_id: int
     random_ids: Tensor
 
-    def __call__(self, items: list[tuple[Tensor, int]]) -> dict[str, Any]:
+    def __call__(self, items: list[tuple[Tensor, int]]) -> Batch:
         """Mask blocks.
 
         Args:
             items: Block [T] and masking seed of each example.
 
         Returns:
-            `input_ids`, `attention_mask` and `labels` [B, T], int64; `source`.
+            `input_ids`, `attention_mask` and `labels` [B, T], int64; `language`.
         """
         blocks = torch.stack([block for block, _ in items]).long()
         input_ids, labels = mask_tokens(
@@ -101,5 +100,5 @@ class MaskingCollator:
             "input_ids": input_ids,
             "attention_mask": torch.ones_like(input_ids),
             "labels": labels,
-            "source": self.source,
+            "language": self.language,
         }

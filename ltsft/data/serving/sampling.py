@@ -140,7 +140,7 @@ class TrainingSampler:
         self.phase = "dense"
         self.pass_index = 0
         self._lengths = lengths
-        self._passes_are_told = False
+        self._passes_are_set = False
         self._batches_of_each = mixing.num_batches(self.sizes, global_batch_size)
         self._num_batches = sum(self._batches_of_each) * accumulate
 
@@ -170,17 +170,17 @@ class TrainingSampler:
 
     def set_pass(self, phase: str, pass_index: int) -> None:
         """Say which pass comes next; from then on :meth:`set_epoch` is ignored."""
-        self.phase, self.pass_index, self._passes_are_told = phase, pass_index, True
+        self.phase, self.pass_index, self._passes_are_set = phase, pass_index, True
 
     def set_epoch(self, epoch: int) -> None:
         """Take Lightning's epoch for the pass, if nobody says better by :meth:`set_pass`."""
-        if not self._passes_are_told:
+        if not self._passes_are_set:
             self.pass_index = epoch
 
     @property
-    def passes_are_told(self) -> bool:
+    def passes_are_set(self) -> bool:
         """Whether :meth:`set_pass` says which pass comes next, not Lightning's epoch."""
-        return self._passes_are_told
+        return self._passes_are_set
 
     def order(self) -> Tensor:
         """Examples of the current pass over all ranks, global batch by global batch [N]."""

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from ltsft.data import TaggingData, TextData
-from ltsft.data.encoding.cache import cache_folder, cached, digest
-from ltsft.data.encoding.ragged import Ragged
+from ltsft.data.encoding.cache import cache_folder, cached
 
 LARGE = 2**18  # float32 entries of a result worth keeping
 
@@ -67,10 +66,6 @@ def test_a_folder_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert len(cached(["a"], Maker())["x"]) == LARGE
 
 
-def test_parts_of_a_key_are_apart() -> None:
-    assert len({digest(parts) for parts in (["ab"], ["a", "b"], ["", "ab"], ["b", "a"])}) == 4
-
-
 def test_data_come_from_the_cache(
     make_tokenizer: Callable[..., str],
     write: Callable[..., str],
@@ -106,11 +101,3 @@ def test_data_come_from_the_cache(
     tokenizer = make_tokenizer(1)
     batches()
     assert num_kept() == 7
-
-
-@pytest.mark.parametrize("rows", [[], [[]], [[1], [], [2, 3]]])
-def test_ragged_rows(rows: list[list[int]]) -> None:
-    ragged = Ragged.of(rows)
-    assert [row.tolist() for row in ragged] == rows
-    assert ragged.lengths.tolist() == [len(row) for row in rows]
-    assert [row.tolist() for row in ragged[:2]] == rows[:2]

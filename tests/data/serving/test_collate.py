@@ -7,7 +7,8 @@ import pytest
 from ltsft.data.encoding.ragged import Ragged
 from ltsft.data.encoding.tokenization import tokenize_words
 from ltsft.data.encoding.tokenizer import load_tokenizer
-from ltsft.data.serving.collate import Collator, LanguageExamples
+from ltsft.data.serving.collate import Collator
+from ltsft.data.serving.examples import LanguageExamples
 
 
 @pytest.mark.parametrize("pad_id", [0, 1])
@@ -41,7 +42,7 @@ def test_batch(make_tokenizer: Callable[..., str], pad_id: int) -> None:
     ]
     assert batch["attention_mask"].tolist() == [[1] * 7 + [0], [1] * 8, [1] * 3 + [0] * 5]
     assert batch["input_ids"][2, 3:].tolist() == [pad_id] * 5
-    assert batch["source"] == "xx"
+    assert batch["language"] == "xx"
 
 
 def test_padding_in_the_text_is_attended_to(make_tokenizer: Callable[..., str]) -> None:

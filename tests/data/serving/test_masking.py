@@ -69,7 +69,7 @@ def test_collator() -> None:
     collator = MaskingCollator("xx", torch.tensor([False, True, True]), 0.5, MASK, RANDOM_IDS)
     items = [(torch.tensor([5, 6, 7], dtype=torch.int32), seed) for seed in (1, 2)]
     batch = collator(items)
-    assert batch["source"] == "xx"
+    assert batch["language"] == "xx"
     assert torch.equal(batch["attention_mask"], torch.ones(2, 3, dtype=torch.long))
     assert batch["input_ids"].dtype == batch["labels"].dtype == torch.long
     assert batch["input_ids"][:, 0].tolist() == [5, 5]

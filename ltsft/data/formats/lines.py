@@ -1,6 +1,5 @@
-"""Reading text files line by line, with errors that name the line."""
+"""The lines of text files, by number, so that errors can name them."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +34,3 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise LtsftError(
             f"{path} is expected to be a readable file, but got: {error.strerror}."
         ) from error
-
-
-def file_digest(path: str | Path) -> str:
-    """A digest of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()

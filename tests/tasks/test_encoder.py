@@ -1,0 +1,61 @@
+"""Loading pretrained models and building them again."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification
+
+from ltsft.errors import LtsftError
+from ltsft.tasks import MaskedLM
+from ltsft.tasks.encoder import build_encoder, config_values, is_inside, load_encoder, model_inputs
+from tests.tiny import CONFIGS, save_base
+
+
+def test_a_missing_base_is_one_line(tmp_path):
+    with pytest.raises(LtsftError) as caught:
+        MaskedLM(base_model=str(tmp_path / "nothing"))
+    assert "nothing" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_precision_checkpoints_train_in_float32(tmp_path):
+    base = save_base(tmp_path / "base")
+    AutoModelForMaskedLM.from_pretrained(base).half().save_pretrained(tmp_path / "half")
+    task = MaskedLM(base_model=str(tmp_path / "half"))
+    assert {parameter.dtype for parameter in task.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_model_is_built_again_from_plain_values(tmp_path, kind):
+    """The same architecture, from what JSON can hold; no parameter counts as fresh."""
+    base = save_base(tmp_path / "base", kind)
+    model, fresh = load_encoder(AutoModelForTokenClassification, base, id2label={0: "A", 1: "B"})
+    assert fresh
+    assert not any(is_inside(name, model) for name in fresh)
+    values = config_values(model)
+    assert json.loads(json.dumps(values)) == values
+    again = build_encoder(AutoModelForTokenClassification, values)
+    assert again.fresh == frozenset()
+    assert {n: p.shape for n, p in again.model.named_parameters()} == {
+        n: p.shape for n, p in model.named_parameters()
+    }
+    assert again.model.config.id2label == {0: "A", 1: "B"}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_models_get_what_they_take(tmp_path, kind):
+    """All that is handed on is a parameter of the model, and the language is not."""
+    base = save_base(tmp_path / "base", kind)
+    model, _ = load_encoder(AutoModelForTokenClassification, base)
+    ids = torch.full((1, 3), 7)
+    batch = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "token_type_ids": torch.zeros_like(ids),
+        "labels": ids,
+        "language": "aa",
+    }
+    inputs = model_inputs(model, batch)
+    assert {"input_ids", "attention_mask"} <= inputs.keys() <= batch.keys() - {"labels", "language"}
+    assert model(**inputs).logits.shape == (1, 3, 2)
