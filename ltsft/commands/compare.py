@@ -14,6 +14,7 @@ from ltsft.data.pairs import read_pairs
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
 from ltsft.metrics.bootstrap import Score, bootstrap, compare, f1, ratio
+from ltsft.metrics.span_f1 import labelled_spans
 from ltsft.terminal.complaints import PlainParser
 from ltsft.terminal.table import table
 
@@ -164,9 +165,7 @@ def _num_equal(gold: list[Any], predicted: list[Any]) -> list[int]:
 
 
 def _num_entities(gold: list[str], predicted: list[str]) -> list[int]:
-    from seqeval.metrics.sequence_labeling import get_entities
-
-    of_gold, of_predicted = set(get_entities(gold)), set(get_entities(predicted))
+    of_gold, of_predicted = labelled_spans(gold), labelled_spans(predicted)
     return [len(of_gold & of_predicted), len(of_predicted), len(of_gold)]
 
 

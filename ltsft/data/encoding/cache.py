@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ltsft import __version__
 from ltsft.atomic import whole_file
 from ltsft.data.encoding.digest import digest
 from ltsft.errors import LtsftError
+from ltsft.version import __version__
 
 VARIABLE = "LTSFT_CACHE"
 """Environment variable with the folder of the cache; empty: nothing is kept."""
