@@ -13,6 +13,7 @@ from ltsft.exchange.adapterhub_files import read_files
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.slot import AdapterSlot, SlotName
 from ltsft.sparse import Metadata, SparseFineTuning
+from ltsft.sparse.metadata import LANGUAGE_TASK
 
 _TYPES: dict[SlotName, str] = {"language": "text_lang", "task": "text_task"}  # of 2020
 
@@ -157,7 +158,7 @@ class _Reader:
             {name: whole[name] for name in kept},
             Metadata(
                 base_model=self.about.get("model_name"),
-                task="masked-lm" if self.slot == "language" else None,
+                task=LANGUAGE_TASK if self.slot == "language" else None,
                 slots={self.slot: wanted.to_json()},
                 extra={"adapterhub": told},
             ),

@@ -3,16 +3,17 @@
 Read in this order: :mod:`scope` (which parameters take part), :mod:`budget` (how many entries may
 move) and :mod:`equivalents`, :mod:`selection` and :mod:`ranking` (which ones), :mod:`mask`,
 :mod:`rewinding` (where the sparse phase starts) and :mod:`rounds`, :mod:`program` (the order of all
-that), :mod:`holds` (training only those), :mod:`ticket` (Algorithm 1 out of these),
-:mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking it off),
-:mod:`slots` (which models can hold an adapter), :mod:`composition`, :mod:`file_format`,
-:mod:`overlap`.
+that), :mod:`holds` (training only those), :mod:`ticket` (Algorithm 1 out of these), :mod:`delta`
+and :mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking it
+off), :mod:`slots` (which models can hold an adapter), :mod:`composition` and :mod:`composed`,
+:mod:`file_format`, :mod:`overlap`; :mod:`ranks` (who else trains).
 """
 
 from ltsft.sparse.applied import Applied
 from ltsft.sparse.budget import Budget
+from ltsft.sparse.delta import SparseDelta
 from ltsft.sparse.equivalents import EncoderSize, Equivalents
-from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
+from ltsft.sparse.fine_tuning import SparseFineTuning
 from ltsft.sparse.holds import Hold, Masked
 from ltsft.sparse.l1 import add_l1_gradient
 from ltsft.sparse.mask import Mask

@@ -5,19 +5,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError
+from ltsft.sparse.delta import Parts
 from ltsft.sparse.digest import tensor_digest
 from ltsft.sparse.scope import tied_names
 from ltsft.sparse.slots import check_slots
-
-if TYPE_CHECKING:
-    from ltsft.sparse.fine_tuning import SparseFineTuning
 
 
 class Applied:
@@ -39,7 +37,7 @@ class Applied:
     """
 
     def __init__(
-        self, sft: "SparseFineTuning", model: nn.Module, *, check_base: bool, whole: bool | None
+        self, sft: Parts, model: nn.Module, *, check_base: bool, whole: bool | None
     ) -> None:
         self.sft = sft
         self._model = model
@@ -158,7 +156,7 @@ class _Ledger:
             self._tensors[name], self._stamps[name] = tensor, _stamp(tensor)
         return self._digests[name]
 
-    def check_base(self, sft: "SparseFineTuning", tensors: dict[str, Tensor]) -> None:
+    def check_base(self, sft: Parts, tensors: dict[str, Tensor]) -> None:
         """Refuse a model in which `tensors` are not those of the fine-tuning's base."""
         expected = sft.metadata.base_digests
         for name in (name for name in tensors if name in expected):
@@ -197,7 +195,7 @@ def _stamp(tensor: Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), tensor._version
 
 
-def _find(model: nn.Module, names: list[str], sft: "SparseFineTuning") -> dict[str, Tensor]:
+def _find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:
     """Look up the tensors that `names` mean in `model`."""
     tensors = _tensors(model)
     prefix = getattr(model, "base_model_prefix", "") + "."
@@ -212,7 +210,7 @@ def _find(model: nn.Module, names: list[str], sft: "SparseFineTuning") -> dict[s
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
-def _find_heads(model: nn.Module, sft: "SparseFineTuning", whole: bool | None) -> dict[str, Tensor]:
+def _find_heads(model: nn.Module, sft: Parts, whole: bool | None) -> dict[str, Tensor]:
     """Look up the tensors of the heads to put in place, head by head (first part of the name)."""
     if whole is False:
         return {}
@@ -252,7 +250,7 @@ def _check_shape(name: str, expected: tuple[int, ...], tensor: Tensor) -> None:
         )
 
 
-def _check_ties(model: nn.Module, sft: "SparseFineTuning") -> None:
+def _check_ties(model: nn.Module, sft: Parts) -> None:
     for names in tied_names(model).values():
         touched = [name for name in names if name in sft.entries]
         if touched and not set(names) <= set(sft.metadata.tied):

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from ltsft.errors import LtsftError
-from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
+from ltsft.sparse.delta import SparseDelta
+from ltsft.sparse.fine_tuning import SparseFineTuning
 from ltsft.sparse.ranking import select_largest
 
 Sfts = Sequence[SparseFineTuning]

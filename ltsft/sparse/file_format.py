@@ -28,14 +28,14 @@ from torch import Tensor
 
 from ltsft.atomic import whole_file
 from ltsft.errors import LtsftError
-from ltsft.sparse.fine_tuning import SparseDelta, SparseFineTuning
+from ltsft.sparse.delta import Parts, SparseDelta
 from ltsft.sparse.metadata import Metadata
 
 FILE_NAME = "sft.safetensors"
 FORMAT_VERSION = 1
 
 
-def save(sft: SparseFineTuning, path: Path) -> None:
+def save(sft: Parts, path: Path) -> None:
     """Write `sft` to `path`.
 
     Raises:
@@ -60,8 +60,11 @@ def save(sft: SparseFineTuning, path: Path) -> None:
         save_file(tensors, temporary, header)
 
 
-def load(path: Path) -> SparseFineTuning:
+def load(path: Path) -> tuple[dict[str, SparseDelta], dict[str, Tensor], Metadata]:
     """Read and check a file; a file from anywhere is hostile until checked.
+
+    Returns:
+        Selected entries and whole tensors by parameter name, and the metadata.
 
     Raises:
         LtsftError: If the file is missing, cut, altered, of another format or a newer version.
@@ -106,7 +109,7 @@ def load(path: Path) -> SparseFineTuning:
                 entries[name] = SparseDelta(shape, tensor.long(), tensors[f"values/{name}"])
             elif kind == "whole":
                 whole[name] = tensor
-        return SparseFineTuning(entries, whole, Metadata.from_json(metadata))
+        return entries, whole, Metadata.from_json(metadata)
     except (KeyError, TypeError, LtsftError) as error:
         raise LtsftError(f"`{path}` is expected to follow the format, but: {error}") from error
 

@@ -2,9 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from ltsft.errors import LtsftError
+
+LANGUAGE_TASK = "masked-lm"
+"""The task of language fine-tunings."""
 
 
 @dataclass
@@ -55,6 +58,17 @@ class Metadata:
     phases: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def head(self) -> Literal["language", "task"] | None:
+        """Whose head the whole tensors are: a language model's or a task's; ``None``: unknown.
+
+        Names do not tell: ModernBERT calls a part of its language model's head and of its tagger's
+        ``head.dense``.
+        """
+        if self.task is None:
+            return None
+        return "language" if self.task == LANGUAGE_TASK else "task"
 
     def to_json(self) -> str:
         """One line of JSON, keys in the order of the fields."""

@@ -5,17 +5,15 @@ values. A fine-tuning that fills one carries the same description in its metadat
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from ltsft.errors import LtsftError
-
-if TYPE_CHECKING:
-    from ltsft.sparse.fine_tuning import SparseFineTuning
+from ltsft.sparse.delta import Parts
 
 
-def check_slots(model: nn.Module, sft: "SparseFineTuning") -> None:
+def check_slots(model: nn.Module, sft: Parts) -> None:
     """Refuse a model that cannot hold a fine-tuning's adapters as they were in training.
 
     Raises:

@@ -147,12 +147,8 @@ class Task(LightningModule, ABC):
         return is_inside(parameter, self.model) and parameter not in self._fresh
 
     def takes_head_of(self, sft: SparseFineTuning) -> bool:
-        """Whether the whole tensors of a fine-tuning belong to this task.
-
-        Those of a language fine-tuning do not, although names may agree: ModernBERT calls a part of
-        its language model's head and of its tagger's head ``head.dense``.
-        """
-        return sft.metadata.task != "masked-lm"
+        """Whether the whole tensors of a fine-tuning belong to this task."""
+        return sft.metadata.head != "language"
 
     def _settle_labels(self, labels: list[str] | None, sfts: list[SparseFineTuning]) -> list[str]:
         inventories: dict[str, list[str]] = {}

@@ -15,6 +15,7 @@ from ltsft.batch import PADDING, Batch
 from ltsft.metrics import MeanLoss, Perplexity
 from ltsft.modules import untie_output_embeddings
 from ltsft.sparse import ScopeRules, SparseFineTuning
+from ltsft.sparse.metadata import LANGUAGE_TASK
 from ltsft.tasks.base import Task
 from ltsft.tasks.loss import SummedLoss
 
@@ -30,7 +31,7 @@ class MaskedLM(Task):
     """
 
     auto_class = AutoModelForMaskedLM
-    task_name = "masked-lm"
+    task_name = LANGUAGE_TASK
     trained_slot = "language"
 
     def __init__(self, **kwargs: Any) -> None:
@@ -51,7 +52,7 @@ class MaskedLM(Task):
 
     @override
     def takes_head_of(self, sft: SparseFineTuning) -> bool:
-        return sft.metadata.task in (None, "masked-lm")
+        return sft.metadata.head != "task"
 
     @override
     def stays_beside_adapters(self, parameter: str) -> bool:

@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForQuestionAnswering
 
-from ltsft.commands.compose import compose
 from ltsft.data import QuestionData, Source
 from ltsft.errors import LtsftError
+from ltsft.exchange.plain_checkpoint import compose
 from ltsft.sparse import SparseFineTuning
 from ltsft.tasks import MaskedLM, QuestionAnswering
 from tests.callbacks.plain import loader_of, trainer, values

@@ -8,9 +8,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification
 
-from ltsft.commands.compose import compose
 from ltsft.data.labels import NLI
 from ltsft.errors import LtsftError
+from ltsft.exchange.plain_checkpoint import compose
 from ltsft.sparse import SparseFineTuning
 from ltsft.tasks import MaskedLM, SentenceClassifier
 from tests.callbacks.plain import loader_of, trainer, values

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from ltsft.errors import LtsftError
-from ltsft.sparse import SparseFineTuning, composition
+from ltsft.sparse import composition
+from ltsft.sparse.fine_tuning import SparseFineTuning
 
 
 def compose_sft(
@@ -39,7 +40,7 @@ def compose_sft(
                 f"can be composed, but {name} fills the slot {', '.join(sft.metadata.slots)}; use "
                 "them beside each other in `base_sfts`."
             )
-    languages_alone = all(sft.metadata.task == "masked-lm" for sft in sfts.values())
+    languages_alone = all(sft.metadata.head == "language" for sft in sfts.values())
     task = None if languages_alone and len(sfts) > 1 else task_sft(sfts)
     composed = composition.METHODS[method](with_head_of(task, sfts), weights, **settings or {})
     if task is None:
@@ -54,7 +55,7 @@ def with_head_of(task: str | None, sfts: dict[str, SparseFineTuning]) -> list[Sp
 
 def task_sft(sfts: dict[str, SparseFineTuning]) -> str:
     """Name of the one fine-tuning whose head is put in place."""
-    tasks = [name for name, sft in sfts.items() if sft.metadata.task != "masked-lm"]
+    tasks = [name for name, sft in sfts.items() if sft.metadata.head != "language"]
     if not tasks and len(sfts) == 1:
         tasks = list(sfts)
     if len(tasks) != 1:

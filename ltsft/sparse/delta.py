@@ -1,0 +1,104 @@
+"""The selected entries of one tensor, and the parts that a fine-tuning is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ltsft.errors import LtsftError
+from ltsft.sparse.metadata import Metadata
+
+
+@dataclass(frozen=True, eq=False)
+class SparseDelta:
+    """The selected entries of one tensor and their differences from the start.
+
+    Args:
+        shape: Shape of the whole tensor.
+        indices: Flat row-major positions, int64, strictly increasing, [K].
+        values: Differences, floating point, [K]; a selected entry may well have difference 0.
+
+    Raises:
+        LtsftError: If positions and values do not fit each other or the shape.
+    """
+
+    shape: tuple[int, ...]
+    indices: Tensor
+    values: Tensor
+
+    def __post_init__(self) -> None:
+        indices, values = self.indices, self.values
+        size = torch.Size(self.shape).numel()
+        if indices.dtype != torch.int64 or indices.dim() != 1:
+            raise LtsftError(
+                "`indices` is expected to be a vector of int64, but got "
+                f"{indices.dtype} of shape {tuple(indices.shape)}."
+            )
+        if not values.is_floating_point() or values.shape != indices.shape:
+            raise LtsftError(
+                f"`values` is expected to hold {len(indices):,} floating-point numbers, but got "
+                f"{values.dtype} of shape {tuple(values.shape)}."
+            )
+        if len(indices):
+            if not bool((indices[1:] > indices[:-1]).all()):
+                raise LtsftError("`indices` is expected to be strictly increasing, but is not.")
+            if indices[0] < 0 or indices[-1] >= size:
+                raise LtsftError(
+                    f"`indices` is expected to lie within the {size:,} entries of a tensor of "
+                    f"shape {tuple(self.shape)}, but got {int(indices[0])} … {int(indices[-1])}."
+                )
+            if not bool(torch.isfinite(values).all()):
+                raise LtsftError("`values` is expected to be finite, but got NaN or infinity.")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, SparseDelta)
+            and tuple(self.shape) == tuple(other.shape)
+            and torch.equal(self.indices, other.indices)
+            and self.values.dtype == other.values.dtype
+            and torch.equal(self.values, other.values)
+        )
+
+    def __mul__(self, factor: float) -> "SparseDelta":
+        return replace(self, values=self.values * factor)
+
+    def __add__(self, other: "SparseDelta") -> "SparseDelta":
+        if tuple(self.shape) != tuple(other.shape):
+            raise LtsftError(
+                "differences of one parameter are expected to have one shape, but got "
+                f"{tuple(self.shape)} and {tuple(other.shape)}."
+            )
+        indices, position = torch.cat([self.indices, other.indices]).unique(return_inverse=True)
+        dtype = torch.promote_types(self.values.dtype, other.values.dtype)
+        values = torch.zeros(len(indices), dtype=dtype)
+        # Each position occurs at most once in either operand, so both lines are exact and ordered.
+        values[position[: len(self)]] = self.values.to(dtype)
+        values[position[len(self) :]] += other.values.to(dtype)
+        return SparseDelta(self.shape, indices, values)
+
+    def dense(self) -> Tensor:
+        """The difference as a tensor of the full shape."""
+        flat = torch.zeros(torch.Size(self.shape).numel(), dtype=self.values.dtype)
+        flat[self.indices] = self.values
+        return flat.view(self.shape)
+
+
+class Parts(Protocol):
+    """What a fine-tuning is made of, for whoever applies it or writes it to a file."""
+
+    @property
+    def entries(self) -> Mapping[str, SparseDelta]:
+        """Parameter name -> selected entries."""
+
+    @property
+    def whole(self) -> Mapping[str, Tensor]:
+        """Parameter name -> value of what is kept whole."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """Where it comes from and what it is for."""
