@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
+from ltsft.study.command_line import option
 
 Condition = Literal["alone", "source", "wrong", "target"]
 
@@ -42,13 +43,11 @@ class Fit:
         Args:
             seed: Seed of the run.
         """
-        from ltsft.study.plan import option
-
         args = [part for config in self.configs for part in ("--config", config)]
         # A class has to be named before its options, in whatever order they are written.
         options = sorted(self.options.items(), key=lambda item: "." in item[0])
-        said = [part for key, value in options for part in option(key, value)]
-        return args + [part.replace("{seed}", str(seed)) for part in said]
+        words = [word for key, value in options for word in option(key, value)]
+        return args + [word.replace("{seed}", str(seed)) for word in words]
 
 
 @dataclass

@@ -14,10 +14,10 @@ import traceback
 from pathlib import Path
 
 from ltsft.atomic import write_text
-from ltsft.cli import USER_ERROR, one_line
-from ltsft.cli import main as ltsft
 from ltsft.errors import LtsftError
 from ltsft.study.plan import STAMP, Run
+from ltsft.terminal.dispatch import USER_ERROR, one_line
+from ltsft.terminal.dispatch import main as ltsft
 
 STARTED = "started.json"
 """In a run's folder while it runs, and after it was interrupted: what was started."""

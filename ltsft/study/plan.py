@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ltsft.data.source import Source
+from ltsft.study.command_line import option
 from ltsft.study.config import Study, System
 
 STAMP = "run.json"
@@ -152,7 +153,7 @@ class _Plan:
                 *option("model.init_args.base_model", base_model),
             ]
             command += option("data.init_args.language", language)
-            command += option("data.init_args.text", _said(texts[language]))
+            command += option("data.init_args.text", _as_option(texts[language]))
             command += _seeded(study.seed, "/".join([self.output, *here]))
             runs[language] = self.add("languages", here, command, *base, result=SFT)
         return runs
@@ -170,7 +171,9 @@ class _Plan:
         """Fit of the task SFT and its tests; returns their folders, the tests' by condition."""
         sft = {language: f"{run.folder}/sft" for language, run in languages.items()}
         data = {
-            role: {language: _said(source) for language, source in study.labelled(role).items()}
+            role: {
+                language: _as_option(source) for language, source in study.labelled(role).items()
+            }
             for role in ("train", "validation", "test")
         }
         sources = system.sources or [study.source]
@@ -246,18 +249,7 @@ def languages_under(condition: str, source: str, targets: list[str]) -> dict[str
     return dict(zip(targets, [*targets[1:], targets[0]], strict=True))
 
 
-def option(key: str, value: Any) -> list[str]:
-    """An option on a command line; what is no string goes as JSON, which is YAML too.
-
-    Example:
-        >>> option("sparse.budget.density", 0.1), option("data.train", {"en": "en.conllu"})
-        (['--sparse.budget.density', '0.1'], ['--data.train', '{"en": "en.conllu"}'])
-    """
-    said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return [f"--{key}", said]
-
-
-def _said(source: Source) -> str | dict[str, Any]:
+def _as_option(source: Source) -> str | dict[str, Any]:
     """A source as short as can be."""
     default = Source(source.path)
     said = {key: value for key, value in asdict(source).items() if value != getattr(default, key)}

@@ -7,10 +7,11 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from ltsft.cli import USER_ERROR, main
+from ltsft.cli import main
 from ltsft.data.labels import RELATIONS
 from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning
 from ltsft.sparse.digest import tensor_digest
+from ltsft.terminal.dispatch import USER_ERROR
 from tests.tasks.test_parser import official, random_treebank
 from tests.tiny import save_base
 

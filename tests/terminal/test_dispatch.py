@@ -6,8 +6,8 @@ import types
 
 import pytest
 
-from ltsft.cli import COMMANDS, INTERRUPTED, USER_ERROR, main, one_line
 from ltsft.errors import LtsftError
+from ltsft.terminal.dispatch import COMMANDS, INTERRUPTED, USER_ERROR, main, one_line
 
 HEAVY = ("torch", "lightning", "transformers", "datasets", "jsonargparse", "snakemake", "numpy")
 
