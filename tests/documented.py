@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from ltsft.commands.lightning import SftCLI
+from ltsft.terminal.sft_cli import SftCLI
 from tests.trained import Trained
 
 ROOT = Path(__file__).parents[1]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ltsft.commands.lightning import SftCLI
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.sparse import AllEntries, Biases, Budget, NoEntries, Random
+from ltsft.terminal.sft_cli import SftCLI
 from tests.tiny import save_base
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltsft.commands.lightning import SftCLI
 from ltsft.sparse import SparseFineTuning
+from ltsft.terminal.sft_cli import SftCLI
 from tests.trained import QUICK, TAGGER, TEXT, tags_of
 
 
@@ -52,7 +52,7 @@ def test_a_fit_that_was_stopped_goes_on_as_if_it_had_not_been(trained, ltsft):
             differing.append(path.stem)
         callbacks = torch.load(path, weights_only=True)["callbacks"]
         clock = callbacks["SparseMaskCallback"]["clock"]
-        phases.append((clock["phase"], clock["over"]))
+        phases.append((("dense", "sparse")[clock["place"]], clock["over"]))
     assert differing == []
     assert set(phases) == {(p, over) for p in ("dense", "sparse") for over in (False, True)}
 

@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from ltsft.errors import LtsftError
+
+T = TypeVar("T")
 
 _BATCHES_SORTED = 50
 """Batches whose examples are sorted by length together; more would make a pass less random."""
@@ -264,3 +266,17 @@ class EvaluationSampler:
                 Draw(index, derive_seed(self.seed, "evaluation", 0, index))
                 for index in self.indices[start : start + self.batch_size]
             ]
+
+
+def unshard(shards: Sequence[Sequence[T]]) -> list[T]:
+    """Put what ranks made of their evaluation examples into the order of the data.
+
+    Args:
+        shards: By rank; rank r has the examples r, r + number of ranks, and so on.
+
+    Example:
+        >>> unshard([["a", "c", "e"], ["b", "d"]])
+        ['a', 'b', 'c', 'd', 'e']
+    """
+    total = sum(map(len, shards))
+    return [shards[number % len(shards)][number // len(shards)] for number in range(total)]

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from ltsft.data.serving.sampling import EvaluationSampler, Mixing, TrainingSampler, derive_seed
+from ltsft.data.serving.sampling import (
+    EvaluationSampler,
+    Mixing,
+    TrainingSampler,
+    derive_seed,
+    unshard,
+)
 from ltsft.errors import LtsftError
 
 
@@ -180,3 +186,13 @@ def test_grouping_by_length_saves_padding() -> None:
     assert padding[1] < 0.2 * padding[0]
     order = longest(grouped).float()
     assert abs(torch.corrcoef(torch.stack([order, torch.arange(50.0)]))[0, 1]) < 0.4
+
+
+@pytest.mark.parametrize(("num", "world_size"), [(0, 1), (7, 1), (7, 2), (6, 3), (2, 3), (8, 3)])
+def test_shards_of_an_evaluation_come_back_in_the_order_of_the_data(num, world_size):
+    """What samplers of all ranks served, none twice."""
+    shards = []
+    for rank in range(world_size):
+        sampler = EvaluationSampler(num, 3, rank=rank, world_size=world_size, seed=0)
+        shards.append([draw.example for batch in sampler for draw in batch])
+    assert unshard(shards) == list(range(num))

@@ -1,0 +1,95 @@
+"""What a checkpoint says about its model, and whether options agree with it."""
+
+import importlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+
+from ltsft.errors import LtsftError
+from ltsft.tasks import Task
+
+
+def hyperparameters(path: str) -> dict[str, Any]:
+    """The options that a checkpoint's model was built with.
+
+    Raises:
+        LtsftError: If it is no checkpoint of Lightning.
+    """
+    if not Path(path).is_file():
+        raise LtsftError(f"`ckpt_path` is expected to be a file, but {path!r} is none.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    # Whatever a file of another kind makes torch stumble over.
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise LtsftError(
+            f"`ckpt_path` is expected to be a checkpoint that `ltsft fit` wrote, but {path!r} "
+            f"cannot be read as one: {reason}"
+        ) from error
+    if not (isinstance(checkpoint, dict) and "pytorch-lightning_version" in checkpoint):
+        raise LtsftError(
+            f"`ckpt_path` is expected to be a checkpoint that `ltsft fit` wrote, but {path!r} is "
+            "something else; a sparse fine-tuning (`sft.safetensors`) goes into "
+            "`model.init_args.base_sfts`."
+        )
+    saved: dict[str, Any] = checkpoint.get("hyper_parameters", {})
+    return saved
+
+
+def task_class(path: str) -> type[Task]:
+    """Find a task among those imported; a checkpoint from anywhere must not import things.
+
+    Raises:
+        LtsftError: If there is none of that name.
+    """
+    module, _, name = path.rpartition(".")
+    classes: list[type[Task]] = [Task]  # type: ignore[type-abstract]
+    for cls in classes:  # grows as we go
+        # The path may be a shorter one, through a package's `__init__`.
+        if cls.__name__ == name and f"{cls.__module__}.".startswith(f"{module}."):
+            return cls
+        classes += cls.__subclasses__()
+    raise LtsftError(
+        f"the checkpoint is expected to be of a known task, but is of {path!r}; name the class too "
+        f"(`--model {path or 'CLASS'}`), or make the checkpoint with `ltsft fit`."
+    )
+
+
+def check_agreement(options: Namespace, saved: Mapping[str, Any]) -> None:
+    """Refuse options of the model that are neither default nor what the checkpoint says.
+
+    `base_model` may differ, since it also says where the tokenizer is.
+
+    Args:
+        options: Class path and arguments of the model, as parsed.
+        saved: What :func:`hyperparameters` returned.
+
+    Raises:
+        LtsftError: If one is another.
+    """
+    if options.class_path != saved.get("_class_path", options.class_path):
+        raise LtsftError(
+            f"`model` is expected to be the checkpoint's {saved['_class_path']}, but got "
+            f"{options.class_path}; leave it out."
+        )
+    defaults = _defaults(options.class_path)
+    for key, value in options.init_args.as_dict().items():
+        if key not in saved or key == "base_model" or value in (defaults.get(key), saved[key]):
+            continue
+        raise LtsftError(
+            f"`model.init_args.{key}` is expected to be what the checkpoint was made with, "
+            f"{saved[key]!r}, but got {value!r}; leave it out."
+        )
+
+
+def _defaults(class_path: str) -> dict[str, Any]:
+    """Default arguments of a class, its bases' included."""
+    module, _, name = class_path.rpartition(".")
+    parser = ArgumentParser()
+    parser.add_class_arguments(getattr(importlib.import_module(module), name), "model")
+    defaults: dict[str, Any] = parser.get_defaults().model.as_dict()
+    return defaults

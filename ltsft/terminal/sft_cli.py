@@ -1,0 +1,239 @@
+"""LightningCLI around tasks, data and the phases of a sparse fine-tuning."""
+
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
+
+import ltsft.data
+import ltsft.sparse
+import ltsft.tasks
+from ltsft.atomic import write_text
+from ltsft.callbacks import LanguageSfts, PhaseProgressBar, SparseMaskCallback
+from ltsft.data.serving.sampling import unshard
+from ltsft.errors import LtsftError
+from ltsft.sparse import Selection, current_ranks
+from ltsft.tasks import Task
+from ltsft.terminal.checkpoint import check_agreement, hyperparameters, task_class
+from ltsft.terminal.complaints import OneLineParser, own_cause
+from ltsft.terminal.output import score_table
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": -1,  # lengths belong to the phases, not to the Trainer
+    "max_steps": -1,
+    "use_distributed_sampler": False,  # the samplers of ltsft.data shard themselves
+    "gradient_clip_val": 1.0,  # as in the authors' scripts
+}
+
+
+def _classes_in(room: ModuleType, *bases: type) -> list[type]:
+    names = (getattr(room, name) for name in room.__all__)
+    return [cls for cls in names if isinstance(cls, type) and issubclass(cls, bases)]
+
+
+# Imported by that, so that the parser knows short names: `--model Tagger --data TaggingData`.
+CLASSES = [*_classes_in(ltsft.tasks, Task), *_classes_in(ltsft.data, LightningDataModule)]
+SELECTIONS = [cls for cls in _classes_in(ltsft.sparse, Selection) if cls is not Selection]
+
+_FOUND_BY_LIGHTNING = ("last", "hpc", "registry")  # values of a fit's ckpt_path that are no files
+
+
+class Parser(OneLineParser, LightningArgumentParser):
+    """Lightning's parser, with complaints on one line."""
+
+    class_names: ClassVar[dict[str, list[str]]] = {
+        "model": [cls.__name__ for cls in CLASSES if issubclass(cls, Task) and cls is not Task],
+        "data": [cls.__name__ for cls in CLASSES if issubclass(cls, LightningDataModule)],
+        "sparse.selection": [cls.__name__ for cls in SELECTIONS],
+    }
+
+
+class SftCLI(LightningCLI):
+    """LightningCLI with the two phases under ``sparse:`` and languages' SFTs under ``languages:``.
+
+    Both callbacks have keys of their own, so that a config with ``trainer.callbacks`` cannot lose
+    them. All four commands understand all keys: the config of a fit also serves to test.
+
+    With ``trainer.default_root_dir`` everything about a fit lies in that folder: ``fit.yaml``,
+    ``sft/``, ``checkpoints/``, ``metrics.csv``. Without it, in ``runs/version_0`` and so on.
+
+    Args:
+        args: Command and its arguments.
+        run: Run the command; ``False`` only builds model, data and trainer.
+    """
+
+    def __init__(self, args: list[str], run: bool = True) -> None:
+        self._fitting = args[:1] == ["fit"]
+        self._run = run
+        super().__init__(
+            Task,
+            LightningDataModule,
+            save_config_kwargs={"overwrite": True, "config_filename": f"{args[0]}.yaml"},
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={"prog": "ltsft"},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            args=args,
+            auto_configure_optimizers=False,
+        )
+
+    # ------------------------------------------------------------------ what can be configured
+
+    @override
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
+        # Not required, because a checkpoint that is tested brings its own.
+        parser.add_lightning_class_args(Task, "model", subclass_mode=True, required=False)
+        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+        # A file that an option names is data, never a config to be read in its place: of a corpus
+        # that happens to be YAML, the data module would get the text for a path.
+        for action in parser._actions:
+            if action.dest in ("model", "data"):
+                action.sub_add_kwargs["sub_configs"] = False  # type: ignore[attr-defined]
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(SparseMaskCallback, "sparse")
+        parser.add_lightning_class_args(LanguageSfts, "languages")
+        parser.link_arguments("model.init_args.base_model", "data.init_args.tokenizer")
+        # A fit takes the labels from the data. Whatever is scored has labels of its own, and only
+        # those that were asked for explicitly are compared with them.
+        labels = "model.init_args.labels"
+        if self._fitting:
+            parser.link_arguments("data.labels", labels, apply_on="instantiate")
+        else:
+            parser.link_arguments("data.init_args.labels", labels)
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    # ------------------------------------------------------------------ building
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Take the model from the checkpoint when scoring, and refuse options it contradicts.
+
+        Lightning's own method lets the checkpoint silently override the model's options, in a
+        resumed fit too.
+        """
+        config = self.config[self.config.subcommand]
+        path = config.get("ckpt_path")
+        if self._fitting and path in _FOUND_BY_LIGHTNING:
+            path = None
+        saved = {} if path is None else hyperparameters(path)
+        self._checkpoint = None if self._fitting else path
+        if self._checkpoint:
+            if config.model is not None:
+                check_agreement(config.model, saved)
+            elif "tokenizer" in config.data.get("init_args", {}):
+                config.data.init_args.tokenizer = saved.get("base_model", "")
+            config.model = None
+        elif config.model is None:
+            raise LtsftError(
+                "`model` is expected to be a task, but got none; name one (`--model Tagger`, or a "
+                "`--config` that does)."
+            )
+
+    @override
+    def instantiate_classes(self) -> None:
+        try:
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except ValueError as error:
+            raise own_cause(error) or error from None
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        if self._checkpoint:
+            task = task_class(hyperparameters(self._checkpoint).get("_class_path", ""))
+            self.model = task.load_from_checkpoint(self._checkpoint, map_location="cpu")
+        self._check_labels()
+        self.trainer = self.instantiate_trainer()
+
+    def _check_labels(self) -> None:
+        """Refuse raw text for a task with labels, and the other way round."""
+        needs = getattr(self.model, "labels", None) is not None
+        has = getattr(self.datamodule, "takes_labels", needs)  # a user's own data may not say
+        if needs != has:
+            raise LtsftError(
+                f"`data` is expected to have {'labels' if needs else 'raw text'} for "
+                f"{type(self.model).__name__}, but {type(self.datamodule).__name__} has "
+                f"{'labels' if has else 'raw text'}; name another data class, or another `model`."
+            )
+
+    @override
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        root = config["default_root_dir"]
+        if root is not None and Path(root).is_file():
+            raise LtsftError(
+                f"`trainer.default_root_dir` is expected to be a folder, but {root} is a file."
+            )
+        if config["logger"] in (None, True):
+            config["logger"] = _logger(root) if self._fitting else False
+        if not self._fitting:
+            callbacks = [c for c in callbacks if not isinstance(c, SparseMaskCallback)]
+        given = config["callbacks"] or []
+        given = given if isinstance(given, list) else [given]
+        if not (self._fitting or any(isinstance(callback, Checkpoint) for callback in given)):
+            config["enable_checkpointing"] = False
+        if config["enable_progress_bar"] is not False and not any(
+            isinstance(callback, ProgressBar) for callback in given
+        ):
+            callbacks = [*callbacks, PhaseProgressBar()]
+        return super()._instantiate_trainer(config, callbacks)
+
+    # ------------------------------------------------------------------ running
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self._run:
+            super()._run_subcommand(subcommand)
+
+    def validate(self, model: LightningModule, **options: Any) -> None:
+        """Score the validation data; see :meth:`test`."""
+        self._score(self.trainer.validate(model, **options | {"verbose": False}))
+
+    def test(self, model: LightningModule, **options: Any) -> None:
+        """Score the test data; print a table and write ``scores.json``."""
+        self._score(self.trainer.test(model, **options | {"verbose": False}))
+
+    def predict(self, model: LightningModule, **options: Any) -> None:
+        """Write predictions, one file per language in the format of the data's field."""
+        batches = self.trainer.predict(model, **options | {"return_predictions": True}) or []
+        languages = self.datamodule.evaluation_languages("predict")
+        per_language = [batches] if len(languages) == 1 else batches
+        for language, of_language in zip(languages, per_language, strict=True):
+            shards = current_ranks().gather([p for batch in of_language for p in batch])
+            predictions = unshard(shards)
+            if self.trainer.is_global_zero:
+                folder = Path(self.trainer.default_root_dir) / "predictions"
+                path = self.datamodule.save_predictions(language, predictions, folder)
+                print(f"Wrote {path}.")
+
+    def _score(self, results: list[Any]) -> None:
+        scores = {name: float(value) for result in results for name, value in result.items()}
+        if self.trainer.is_global_zero:
+            print(score_table(scores))
+        self._write("scores.json", json.dumps(scores, indent=2) + "\n")
+
+    @rank_zero_only
+    def _write(self, name: str, text: str) -> None:
+        path = Path(self.trainer.default_root_dir) / name
+        write_text(path, text)
+        print(f"Wrote {path}.")
+
+
+def _logger(root: str | os.PathLike[str] | None) -> CSVLogger:
+    """A log in `root` itself; without a root, in the next free ``runs/version_N``."""
+    if root is None:
+        return CSVLogger(os.getcwd(), name="runs")
+    return CSVLogger(Path(root), name="", version="")
