@@ -17,6 +17,8 @@ def compose(command: str, trained: Trained) -> SftCLI:
     """
     _, name, *args = shlex.split(command)
     args += ["--model.base_model", trained.base]
+    if "configs/trainer/" in command:  # there may be no GPU here
+        args += ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
     if name == "test" and "ner.yaml" in command:  # none of those trained has entities as labels
         args += ["--model.base_sfts", "[]", "--data.labels", "[O, B-PER, I-PER]"]
     elif any(arg.endswith("base_sfts") for arg in args):

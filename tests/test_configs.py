@@ -64,8 +64,11 @@ def base_size(budget) -> int:
 
 def test_languages_are_as_in_the_paper(trained):
     """Ansell et al. (2022), §4.1 and §4.2; also with the config for languages with much text."""
-    for config, held_out, every in (("language", 0.05, 1000), ("high_resource", 0.01, 5000)):
-        cli, sft = composed(f"configs/mbert/{config}.yaml", trained)
+    for config, held_out, every in (
+        ("task/language", 0.05, 1000),
+        ("data/high_resource", 0.01, 5000),
+    ):
+        cli, sft = composed(f"configs/{config}.yaml", trained)
         assert base_size(sft.budget) == 7_667_712
         assert sft.dense == sft.sparse
         assert sft.dense == Phase(max_epochs=100, max_steps=100_000, min_steps=30_000, l1=0.1)
@@ -80,7 +83,7 @@ def test_languages_are_as_in_the_paper(trained):
 
 @pytest.mark.parametrize(("config", "task"), [("pos", "pos"), ("ner", "ner")])
 def test_tasks_are_as_in_the_paper(config, task, trained):
-    cli, sft = composed(f"configs/mbert/{config}.yaml", trained)
+    cli, sft = composed(f"configs/task/{config}.yaml", trained)
     assert base_size(sft.budget) == 14_155_776
     assert (sft.dense, sft.sparse) == (Phase(max_epochs=3), Phase(max_epochs=10))
     assert cli.model.task_name == task
@@ -91,7 +94,8 @@ def test_tasks_are_as_in_the_paper(config, task, trained):
 
 
 def smoke(config: str) -> list[str]:
-    return ["fit", "--config", f"configs/mbert/{config}.yaml", "--config", "configs/smoke.yaml"]
+    configs = [f"configs/task/{config}.yaml", "configs/model/mbert.yaml"]
+    return ["fit", *(f"--config={path}" for path in [*configs, "configs/trainer/smoke.yaml"])]
 
 
 @pytest.mark.parametrize("config", ["language", "pos", "ner"])

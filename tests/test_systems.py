@@ -35,7 +35,7 @@ def arguments():
 
 def build(task, system, arguments, *more):
     """What the command line makes of a task's config followed by a system's."""
-    configs = [f"mbert/{task}.yaml", f"systems/{system}.yaml"]
+    configs = [f"task/{task}.yaml", "model/mbert.yaml", f"system/{system}.yaml"]
     options = [part for name in configs for part in ("--config", str(CONFIGS / name))]
     cli = SftCLI(["fit", *options, *arguments[task], *more], run=False)
     sparse = next(c for c in cli.trainer.callbacks if hasattr(c, "selection"))
@@ -74,7 +74,7 @@ def test_a_system_may_come_after_options_as_in_a_study(arguments):
     """A study says its own fits by options, and a system's by a file after them."""
     options = ["--model", "MaskedLM", "--data", "TextData", *arguments["language"]]
     options += ["--sparse.budget.density", "0.1", "--sparse.sparse.max_steps", "7"]
-    overlay = ["--config", str(CONFIGS / "systems/madx_language.yaml")]
+    overlay = ["--config", str(CONFIGS / "system/madx_language.yaml")]
     cli = SftCLI(["fit", *options, *overlay], run=False)
     sparse = next(c for c in cli.trainer.callbacks if hasattr(c, "selection"))
     assert sparse.budget is None
@@ -88,8 +88,8 @@ def test_options_of_adapters_can_be_set_on_the_command_line(arguments):
     assert model.adapters == Adapters(task_reduction_factor=4)
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "systems").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((CONFIGS / "system").glob("*.yaml")), ids=lambda p: p.stem)
 def test_each_file_begins_with_its_command(path):
     first = path.read_text().splitlines()[0]
-    assert first.startswith("# ltsft fit --config configs/mbert/")
-    assert f"--config configs/systems/{path.name} " in first
+    assert first.startswith("# ltsft fit --config configs/task/")
+    assert f"--config configs/system/{path.name} " in first

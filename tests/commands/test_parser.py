@@ -20,10 +20,10 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.fixture
 def fitted(tmp_path: Path) -> tuple[Path, list[str], str]:
-    """Folder of a fit as in the config for mBERT, options of a tiny model, and a treebank."""
+    """Folder of a fit as in the config of the task, options of a tiny model, and a treebank."""
     base = save_base(tmp_path / "base")
     gold = random_treebank(tmp_path / "gold.conllu", num=40)
-    model = ["--config", str(CONFIGS / "mbert/dp.yaml"), "--model.base_model", base]
+    model = ["--config", str(CONFIGS / "task/dp.yaml"), "--model.base_model", base]
     model += ["--data.max_length", "12", "--trainer.accelerator", "cpu"]
     model += ["--trainer.enable_progress_bar", "false"]
     options = ["--config", str(CONFIGS / "smoke.yaml"), "--model.learning_rate", "1e-2"]
