@@ -1,7 +1,10 @@
 """The names at the top of the package."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +33,16 @@ def test_the_package_alone_imports_nothing_heavy():
 def test_other_names_are_not_there():
     with pytest.raises(AttributeError, match="module 'ltsft' has no attribute 'nope'"):
         ltsft.nope  # noqa: B018
+
+
+def test_the_lowest_versions_of_ci_are_those_of_the_package():
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lowest = {}
+    for dependency in project["dependencies"]:
+        name, bound = re.match(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+)", dependency).groups()
+        lowest[name] = bound
+    pinned = dict(re.findall(r"^([\w.-]+)==([\d.]+)$", (root / ".ci/lowest.txt").read_text(), re.M))
+    assert pinned.keys() == lowest.keys()
+    for name, version in pinned.items():
+        assert f"{version}.".startswith(f"{lowest[name]}."), name

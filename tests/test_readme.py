@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForTokenClassification
 
 from ltsft.sparse import SparseFineTuning
@@ -53,6 +54,38 @@ def test_two_fine_tunings_in_a_dozen_lines(runs):
         seen["bert.embeddings.word_embeddings.weight"],
         names["model"].bert.embeddings.word_embeddings.weight,
     )
+
+
+def test_the_method_in_five_lines():
+    """Exactly K entries differ from θ⁰ and the head trains, under any loop."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.classifier = nn.Linear(60, 60), nn.Linear(60, 3)
+
+        def forward(self, x):
+            return self.classifier(self.encoder(x).tanh())
+
+    torch.manual_seed(0)
+    model, x, y = Model(), torch.randn(64, 60), torch.randint(0, 3, (64,))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def train(model, optimizer=None):
+        optimizer = optimizer or torch.optim.AdamW(model.parameters())
+        for _ in range(5):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+    names = {"model": model, "train": train, "torch": torch}
+    exec(python_with("ticket.rewind"), names)
+    moved = {n: int((p != before[n]).sum()) for n, p in model.named_parameters()}
+    assert moved["encoder.weight"] + moved["encoder.bias"] == 1000
+    assert moved["classifier.weight"] == 180
+    assert SparseFineTuning.from_pretrained("runs/mine") == names["sft"]
+    assert names["sft"].num_params == 1000
+    assert names["sft"].whole.keys() == {"classifier.weight", "classifier.bias"}
 
 
 def test_training_with_one_more_line(capsys):

@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs/systems.md").read_text(encoding="utf-8")
 
 
 class System(NamedTuple):
-    """YAML of the page, in a block or in the file that it names, and the heading that it is under."""
+    """YAML of the page, in a block or in the file that it names, and its heading."""
 
     heading: str
     config: str

@@ -26,7 +26,7 @@ def fitted(tmp_path: Path) -> tuple[Path, list[str], str]:
     model = ["--config", str(CONFIGS / "task/dp.yaml"), "--model.base_model", base]
     model += ["--data.max_length", "12", "--trainer.accelerator", "cpu"]
     model += ["--trainer.enable_progress_bar", "false"]
-    options = ["--config", str(CONFIGS / "smoke.yaml"), "--model.learning_rate", "1e-2"]
+    options = ["--config", str(CONFIGS / "trainer/smoke.yaml"), "--model.learning_rate", "1e-2"]
     options += ["--data.train", json.dumps({"en": gold})]
     options += ["--data.validation", json.dumps({"en": gold})]
     options += ["--trainer.default_root_dir", str(tmp_path / "fit")]
