@@ -150,7 +150,7 @@ def test_commands_of_the_table(command, runs, ltsft):
 
 def test_there_is_a_command_of_each_kind():
     assert {command.split()[1] for command in COMMANDS} == {
-        "fit", "test", "compose", "inspect", "overlap", "study",
+        "fit", "test", "compose", "inspect", "overlap", "study", "completion",
     }  # fmt: skip
 
 

@@ -37,8 +37,8 @@ class Measure(NamedTuple):
     score: Score
 
 
-def main(name: str, args: list[str]) -> None:
-    """Run the command."""
+def make_parser() -> PlainParser:
+    """The parser of ``ltsft compare``."""
     parser = PlainParser(
         "ltsft compare",
         description="Score files that `ltsft predict` wrote against gold files, with 95% bootstrap "
@@ -64,7 +64,12 @@ def main(name: str, args: list[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the resamples; default: 0")
     parser.add_argument("--json", action="store_true", help="print one JSON list instead")
-    options = parser.parse_args(args)
+    return parser
+
+
+def main(name: str, args: list[str]) -> None:
+    """Run the command."""
+    options = make_parser().parse_args(args)
     if options.limit is not None and options.limit < 1:
         raise LtsftError(
             f"`--limit` is expected to be 1 or more, but got {options.limit}; leave it out to "
@@ -77,36 +82,36 @@ def main(name: str, args: list[str]) -> None:
         predicted = measure.read(Path(path), options.texts, options.limit)
         return _counts(measure, options.gold, gold, path, predicted)
 
-    systems = {said: _files(said) for said in options.predictions}
-    repeats = any(len(set(own)) < len(own) for own in systems.values())
+    systems = {name: _files(name) for name in options.predictions}
+    repeats = any(len(set(files)) < len(files) for files in systems.values())
     if repeats or len(systems) < len(options.predictions):
         raise LtsftError("the predictions are expected to be different files, but one comes twice.")
-    counts = {said: torch.stack([counts_in(path) for path in own]) for said, own in systems.items()}
+    counts = {name: torch.stack(list(map(counts_in, files))) for name, files in systems.items()}
     first = counts[options.predictions[0]]
-    said = []
-    for path, own in counts.items():
-        row = {"predictions": path, **bootstrap(own, measure.score, options.seed)._asdict()}
-        if own is not first:
-            difference, p_value = compare(first, own, measure.score, options.seed)
+    rows = []
+    for name, of_system in counts.items():
+        row = {"predictions": name, **bootstrap(of_system, measure.score, options.seed)._asdict()}
+        if of_system is not first:
+            difference, p_value = compare(first, of_system, measure.score, options.seed)
             row |= {"difference": difference._asdict(), "p_value": p_value}
-        said.append(row)
-    print(json.dumps(said, indent=2) if options.json else _as_text(options.metric, said))
+        rows.append(row)
+    print(json.dumps(rows, indent=2) if options.json else _as_text(options.metric, rows))
 
 
-def _files(said: str) -> list[str]:
+def _files(system: str) -> list[str]:
     """The files of one system; a comma may also be part of a name."""
-    files = [said] if Path(said).is_file() else said.split(",")
+    files = [system] if Path(system).is_file() else system.split(",")
     if not all(files):
         raise LtsftError(
             f"the predictions of a system are expected to be FILE or FILE,FILE,..., but got "
-            f"{said!r}; leave no comma at an end."
+            f"{system!r}; leave no comma at an end."
         )
     return files
 
 
-def _as_text(metric: str, said: list[dict[str, Any]]) -> str:
+def _as_text(metric: str, systems: list[dict[str, Any]]) -> str:
     rows = []
-    for row in said:
+    for row in systems:
         difference, p_value = "", ""
         if "difference" in row:
             low, high = row["difference"]["low"], row["difference"]["high"]

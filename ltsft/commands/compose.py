@@ -14,8 +14,8 @@ SETTINGS = {"density": "ties", "drop": "dare", "seed": "dare"}
 """Option -> the method it belongs to."""
 
 
-def main(name: str, args: list[str]) -> None:
-    """Run the command."""
+def make_parser() -> PlainParser:
+    """The parser of ``ltsft compose``."""
     parser = PlainParser(
         "ltsft compose",
         description="Add sparse fine-tunings to their base model and save a plain Hugging Face "
@@ -65,7 +65,12 @@ def main(name: str, args: list[str]) -> None:
         "heads are left out if there are several",
     )
     parser.add_argument("--output", required=True, help="folder to make")
-    options = parser.parse_args(args)
+    return parser
+
+
+def main(name: str, args: list[str]) -> None:
+    """Run the command."""
+    options = make_parser().parse_args(args)
     weights = _weights(options.weight, options.sft)
     settings = _settings(options)
     if options.as_sft:

@@ -14,18 +14,23 @@ _NUM_TENSORS_SHOWN = 10
 _NUM_WHOLE_SHOWN = 6
 
 
-def main(name: str, args: list[str]) -> None:
-    """Run the command."""
+def make_parser() -> PlainParser:
+    """The parser of ``ltsft inspect``."""
     parser = PlainParser("ltsft inspect", description="Show what sparse fine-tunings are.")
     parser.add_argument("sfts", nargs="+", metavar="SFT", help="folder, file or user/repo[@rev]")
     parser.add_argument("--all", action="store_true", help="show all tensors, not the largest only")
     parser.add_argument("--json", action="store_true", help="print one JSON list instead")
-    options = parser.parse_args(args)
-    found = {name: describe(SparseFineTuning.from_pretrained(name)) for name in options.sfts}
+    return parser
+
+
+def main(name: str, args: list[str]) -> None:
+    """Run the command."""
+    options = make_parser().parse_args(args)
+    described = {name: describe(SparseFineTuning.from_pretrained(name)) for name in options.sfts}
     if options.json:
-        print(json.dumps([{"sft": name, **said} for name, said in found.items()], indent=2))
+        print(json.dumps([{"sft": name, **about} for name, about in described.items()], indent=2))
         return
-    print("\n\n".join(as_text(name, said, options.all) for name, said in found.items()))
+    print("\n\n".join(as_text(name, about, options.all) for name, about in described.items()))
 
 
 def describe(sft: SparseFineTuning) -> dict[str, Any]:
@@ -90,62 +95,62 @@ def describe(sft: SparseFineTuning) -> dict[str, Any]:
     }
 
 
-def as_text(name: str, said: dict[str, Any], show_all: bool) -> str:
+def as_text(name: str, about: dict[str, Any], show_all: bool) -> str:
     """What :func:`describe` found, for a terminal."""
     lines = [name]
 
     def say(key: str, value: object) -> None:
         lines.append(f"  {key + ':':15}{value}")
 
-    say("task", said["task"] or "unknown")
-    if said["language"]:
-        say("language", said["language"])
-    if said["labels"]:
-        say("labels", ", ".join(said["labels"]))
-    revision = f" at {said['base_revision']}" if said["base_revision"] else ""
-    say("base", f"{said['base_model'] or 'unknown'}{revision}")
-    if said["trained_with"]:
-        say("trained over", ", ".join(said["trained_with"]))
+    say("task", about["task"] or "unknown")
+    if about["language"]:
+        say("language", about["language"])
+    if about["labels"]:
+        say("labels", ", ".join(about["labels"]))
+    revision = f" at {about['base_revision']}" if about["base_revision"] else ""
+    say("base", f"{about['base_model'] or 'unknown'}{revision}")
+    if about["trained_with"]:
+        say("trained over", ", ".join(about["trained_with"]))
     shares = [
-        f"{said[key]:.2%} of {said[count]:,} {what}"
+        f"{about[key]:.2%} of {about[count]:,} {what}"
         for key, count, what in (
             ("density", "num_maskable", "maskable"),
             ("density_of_model", "num_total", "in the whole model"),
         )
-        if said[key] is not None
+        if about[key] is not None
     ]
-    say("entries", ", ".join([f"{said['num_params']:,}", *shares]))
-    if said["reduction_factor"]:
-        equal = f"reduction_factor: {said['reduction_factor']:.4g}"
-        if said["reduction_factor_invertible"]:
-            equal += f", or {said['reduction_factor_invertible']:.4g} with `invertible: true`"
+    say("entries", ", ".join([f"{about['num_params']:,}", *shares]))
+    if about["reduction_factor"]:
+        equal = f"reduction_factor: {about['reduction_factor']:.4g}"
+        if about["reduction_factor_invertible"]:
+            equal += f", or {about['reduction_factor_invertible']:.4g} with `invertible: true`"
         say("equals", equal)
-    if said["selection"]:
-        say("selection", said["selection"])
-    for phase, settings in said["phases"].items():
+    if about["selection"]:
+        say("selection", about["selection"])
+    for phase, settings in about["phases"].items():
         text = settings
         if isinstance(settings, dict):
             text = ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None)
         say(f"{phase} phase", text)
-    for key, value in said["extra"].items():
+    for key, value in about["extra"].items():
         say(key, value)
-    if said["versions"]:
-        say("made by", ", ".join(f"{lib} {version}" for lib, version in said["versions"].items()))
-    for slot, values in said["adapters"].items():
+    if about["versions"]:
+        say("made by", ", ".join(f"{lib} {version}" for lib, version in about["versions"].items()))
+    for slot, values in about["adapters"].items():
         say("adapter", f"of the {slot}: {values['size']}")
         say("options", ", ".join(f"{key}: {value}" for key, value in values["options"].items()))
-    if said["whole"]:
-        names = [f"{tensor} {shape}" for tensor, shape in said["whole"].items()]
+    if about["whole"]:
+        names = [f"{tensor} {shape}" for tensor, shape in about["whole"].items()]
         if not show_all and (more := len(names) - _NUM_WHOLE_SHOWN) > 0:
             names = [*names[:_NUM_WHOLE_SHOWN], f"and {more} more (--all)"]
-        say("whole", f"{said['num_whole']:,} parameters: {', '.join(names)}")
-    tensors = said["tensors"] if show_all else said["tensors"][:_NUM_TENSORS_SHOWN]
+        say("whole", f"{about['num_whole']:,} parameters: {', '.join(names)}")
+    tensors = about["tensors"] if show_all else about["tensors"][:_NUM_TENSORS_SHOWN]
     rows = [
         [t["name"], str(t["shape"]), f"{t['num_params']:,}", f"{t['density']:.2%}"] for t in tensors
     ]
     if rows:
         lines += ["", table(["tensor", "shape", "entries", "density"], rows)]
-    if hidden := len(said["tensors"]) - len(tensors):
+    if hidden := len(about["tensors"]) - len(tensors):
         lines.append(f"and {hidden} more tensors (--all)")
     return "\n".join(lines)
 

@@ -14,8 +14,8 @@ from ltsft.terminal.complaints import PlainParser
 from ltsft.terminal.table import table
 
 
-def main(name: str, args: list[str]) -> None:
-    """Run the command."""
+def make_parser() -> PlainParser:
+    """The parser of ``ltsft overlap``."""
     parser = PlainParser(
         "ltsft overlap",
         description="Compare which entries sparse fine-tunings select: |A∩B| / min(|A|, |B|), "
@@ -25,15 +25,20 @@ def main(name: str, args: list[str]) -> None:
     parser.add_argument("sfts", nargs="+", metavar="SFT", help="folder, file or user/repo[@rev]")
     parser.add_argument("--plot", metavar="FILE", help="draw a heat map, e.g. overlap.pdf")
     parser.add_argument("--json", action="store_true", help="print one JSON list instead")
-    options = parser.parse_args(args)
+    return parser
+
+
+def main(name: str, args: list[str]) -> None:
+    """Run the command."""
+    options = make_parser().parse_args(args)
     if len(options.sfts) < 2:
         raise LtsftError("`ltsft overlap` is expected to get two SFTs or more, but got one.")
     sfts = [SparseFineTuning.from_pretrained(name) for name in options.sfts]
     names = short_names(options.sfts)
     pairs = {(a, b): overlap(sfts[a], sfts[b]) for a, b in combinations(range(len(sfts)), 2)}
     if options.json:
-        said = [{"a": names[a], "b": names[b], **asdict(o)} for (a, b), o in pairs.items()]
-        print(json.dumps(said, indent=2))
+        rows = [{"a": names[a], "b": names[b], **asdict(o)} for (a, b), o in pairs.items()]
+        print(json.dumps(rows, indent=2))
     else:
         print(as_text(names, pairs))
     if options.plot:

@@ -40,6 +40,7 @@ COMMANDS = {
     "inspect": Command("inspect", "Show what an SFT is, on what base, and its size per tensor."),
     "overlap": Command("overlap", "Compare which entries SFTs select, pair by pair."),
     "compare": Command("compare", "Score predictions, with intervals and a paired test."),
+    "completion": Command("completion", "Print a script that completes commands and options."),
     "study": Command("study", "Run Algorithm 1 from a base model to a table of transfer scores."),
 }
 
