@@ -1,8 +1,8 @@
 """Files of every released format load, and say what they said.
 
 Those in ``tests/data_files/sft`` were written by version 0.1.0 with ``ltsft fit`` on a random BERT
-of 16 units (``tests.tiny.save_base``): six steps in each phase; a language with L1, a tagger over it,
-a tagger with two rounds that keeps the dense phase's weights, and an adapter of a language.
+of 16 units (``tests.tiny.save_base``), six steps in each phase: a language with L1, a tagger over
+it, a tagger with two rounds that keeps the dense phase's weights, and an adapter of a language.
 """
 
 from typing import NamedTuple
