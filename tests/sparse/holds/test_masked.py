@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ltsft.sparse import LargestChange, Mask, Masked, Ticket
-from tests.sparse.test_selection import candidates
+from tests.sparse.selection.reference import candidates
 
 
 def ticket_of(module, mask):

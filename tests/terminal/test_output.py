@@ -1,0 +1,26 @@
+"""What a command says."""
+
+import warnings
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from ltsft.terminal.output import libraries_on_stdout, score_table
+
+
+def test_scores_have_a_row_per_language():
+    text = score_table({"test_las/hsb": 0.5, "test_uas/hsb": 0.25, "test_las/mt": 1.0})
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert rows[0] == ["language", "test_las", "test_uas"]
+    assert rows[2:] == [["hsb", "0.5000", "0.2500"], ["mt", "1.0000", ""]]
+    assert "| all " in score_table({"val_loss": 1.0})
+
+
+def test_libraries_speak_on_stdout_only_and_one_line_each(capsys):
+    with libraries_on_stdout():
+        rank_zero_info("a remark")
+        rank_zero_info("Tip: For seamless cloud logging, buy this")
+        warnings.warn("look out", stacklevel=1)
+        warnings.warn("later it goes", FutureWarning, stacklevel=1)
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["a remark", "warning: look out"]
+    assert err == ""
