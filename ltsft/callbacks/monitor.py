@@ -22,9 +22,9 @@ class Monitor:
 
     def __init__(self, name: str | None, mode: Mode | None, pl_module: LightningModule) -> None:
         self._asked_for = name
-        own, own_mode = (getattr(pl_module, key, None) for key in ("monitor", "monitor_mode"))
-        self.name: str | None = name or own
-        chosen = mode or (own_mode if self.name == own else None)
+        of_module, own_mode = (getattr(pl_module, key, None) for key in ("monitor", "monitor_mode"))
+        self.name: str | None = name or of_module
+        chosen = mode or (own_mode if self.name == of_module else None)
         if self.name is not None and chosen not in ("min", "max"):
             raise LtsftError(
                 f"`sparse.mode` is expected to be `min` or `max` for the metric {self.name!r}, but "

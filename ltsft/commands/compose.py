@@ -100,32 +100,32 @@ def main(name: str, args: list[str]) -> None:
     print(f"Wrote {written} with {what} to {output}.")
 
 
-def _weights(given: list[float] | None, names: list[str]) -> list[float]:
+def _weights(weights: list[float] | None, names: list[str]) -> list[float]:
     if len(set(names)) < len(names):
         raise LtsftError(
             "`--sft` is expected to name each SFT once, but got "
             f"{next(name for name in names if names.count(name) > 1)} twice; use `--weight`."
         )
-    if given is None:
+    if weights is None:
         return [1.0] * len(names)
-    if len(given) != len(names):
+    if len(weights) != len(names):
         raise LtsftError(
             "`--weight` is expected once for each `--sft`, in their order, but got "
-            f"{len(given)} for {len(names)}."
+            f"{len(weights)} for {len(names)}."
         )
-    return given
+    return weights
 
 
 def _settings(options: Any) -> dict[str, Any]:
     """The options of the method that was asked for."""
-    given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
-    for name in given:
+    settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    for name in settings:
         if SETTINGS[name] != options.method:
             raise LtsftError(
                 f"`--{name}` is expected beside `--method {SETTINGS[name]}` only, but the method "
                 f"is {options.method}."
             )
-    return given
+    return settings
 
 
 def _check_no_model(options: Any) -> None:

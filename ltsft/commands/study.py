@@ -60,14 +60,14 @@ def split_overrides(args: list[str]) -> tuple[list[str], dict[str, dict[str, str
     overrides: dict[str, dict[str, str]] = {}
     words = iter(args)
     for word in words:
-        found = re.fullmatch(r"--(\w+_fit)\.options\.([\w.]+)(?:=(.*))?", word, re.DOTALL)
-        if found is None:
+        match = re.fullmatch(r"--(\w+_fit)\.options\.([\w.]+)(?:=(.*))?", word, re.DOTALL)
+        if match is None:
             others.append(word)
             continue
-        value = next(words, None) if found[3] is None else found[3]
+        value = next(words, None) if match[3] is None else match[3]
         if value is None:
             raise LtsftError(f"`{word}` is expected to be followed by a value, but is the last.")
-        overrides.setdefault(found[1], {})[found[2]] = value
+        overrides.setdefault(match[1], {})[match[2]] = value
     return others, overrides
 
 

@@ -152,7 +152,7 @@ class _Reader:
                 f"{absent}; add them to `adapters.leave_out`."
             )
         kept = self._shapes(set(wanted.layers), wanted)
-        told = {key: self.about[key] for key in ("name", "version", "type") if key in self.about}
+        origin = {key: self.about[key] for key in ("name", "version", "type") if key in self.about}
         return SparseFineTuning(
             {},
             {name: whole[name] for name in kept},
@@ -160,7 +160,7 @@ class _Reader:
                 base_model=self.about.get("model_name"),
                 task=LANGUAGE_TASK if self.slot == "language" else None,
                 slots={self.slot: wanted.to_json()},
-                extra={"adapterhub": told},
+                extra={"adapterhub": origin},
             ),
         )
 

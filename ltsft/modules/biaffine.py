@@ -174,10 +174,10 @@ class BiaffineHead(nn.Module):
             Scores in float32 or wider, [B, W, R]; 0 where there is no head.
         """
         has_head = heads >= 0
-        found = self.biaffine_rels.paired(*_arcs(encoded, heads, has_head))
-        scores = found.new_zeros(*heads.shape, found.shape[-1])
+        of_pairs = self.biaffine_rels.paired(*_arcs(encoded, heads, has_head))
+        scores = of_pairs.new_zeros(*heads.shape, of_pairs.shape[-1])
         # Padding is not worth its cost: most of what is done to parse a word is done here.
-        return scores.index_put(has_head.nonzero(as_tuple=True), found)
+        return scores.index_put(has_head.nonzero(as_tuple=True), of_pairs)
 
     def all_relation_scores(self, encoded: EncodedWords) -> Tensor:
         """Score the relations of each word to every head candidate, padding too.

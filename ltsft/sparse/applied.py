@@ -199,15 +199,15 @@ def _find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:
     """Look up the tensors that `names` mean in `model`."""
     tensors = _tensors(model)
     prefix = getattr(model, "base_model_prefix", "") + "."
-    found = {name: tensors.get(name, tensors.get(name.removeprefix(prefix))) for name in names}
-    missing = [name for name, tensor in found.items() if tensor is None]
+    here = {name: tensors.get(name, tensors.get(name.removeprefix(prefix))) for name in names}
+    missing = [name for name, tensor in here.items() if tensor is None]
     if missing:
         raise LtsftError(
             f"{sft!r} is expected to be applied to a model that has all its parameters, but "
             f"{type(model).__name__} lacks {len(missing)} of {len(names)}, e.g. `{missing[0]}`; "
             f"load {sft.metadata.base_model or 'the base model'} with the class it was trained in."
         )
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
+    return {name: tensor for name, tensor in here.items() if tensor is not None}
 
 
 def _find_heads(model: nn.Module, sft: Parts, whole: bool | None) -> dict[str, Tensor]:

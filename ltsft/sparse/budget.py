@@ -35,17 +35,17 @@ class Budget:
     invertible: bool = False
 
     def __post_init__(self) -> None:
-        given = {
+        ways = {
             name: value
             for name in ("num_params", "density", "reduction_factor")
             if (value := getattr(self, name)) is not None
         }
-        if len(given) != 1:
+        if len(ways) != 1:
             raise LtsftError(
                 "`sparse.budget` is expected to have exactly one of `num_params`, `density` and "
-                f"`reduction_factor`, but got {', '.join(given) or 'none'}."
+                f"`reduction_factor`, but got {', '.join(ways) or 'none'}."
             )
-        (name, value), *_ = given.items()
+        (name, value), *_ = ways.items()
         if name == "density" and not 0 < value <= 1:
             raise LtsftError(
                 "`sparse.budget.density` is expected to be above 0 and at most 1 (a share of the "
@@ -77,19 +77,19 @@ class Budget:
             LtsftError: If K exceeds `num_maskable`, or the model's size is needed but unknown.
         """
         if self.num_params is not None:
-            count, said = self.num_params, f"num_params: {self.num_params:,}"
+            count, asked_for = self.num_params, f"num_params: {self.num_params:,}"
         elif self.density is not None:
-            count, said = round(self.density * num_maskable), f"density: {self.density}"
+            count, asked_for = round(self.density * num_maskable), f"density: {self.density}"
         else:
             size = _size(module)
             assert self.reduction_factor is not None
             count = round(size.num_adapter_params / self.reduction_factor)
             count += size.num_invertible_params if self.invertible else 0
-            said = f"reduction_factor: {self.reduction_factor}"
+            asked_for = f"reduction_factor: {self.reduction_factor}"
         if count > num_maskable:
             raise LtsftError(
                 f"`sparse.budget` is expected to be at most the {num_maskable:,} maskable entries, "
-                f"but {said} asks for {count:,}; lower it, or make more parameters maskable "
+                f"but {asked_for} asks for {count:,}; lower it, or make more parameters maskable "
                 "(`sparse.scope`)."
             )
         return count

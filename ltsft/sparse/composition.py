@@ -215,12 +215,12 @@ def _compose(
 
 def _about(sft: SparseFineTuning, weight: float) -> dict[str, Any]:
     """What the composition's metadata say of one part, which may be a composition itself."""
-    said = {
+    facts = {
         "task": sft.metadata.task,
         "language": sft.metadata.language,
         "composition": sft.metadata.extra.get("composition"),
     }
-    known = {key: value for key, value in said.items() if value is not None}
+    known = {key: value for key, value in facts.items() if value is not None}
     return known | {"num_params": sft.num_params, "weight": weight}
 
 

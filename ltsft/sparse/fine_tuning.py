@@ -87,16 +87,16 @@ class SparseFineTuning:
 
     def __repr__(self) -> str:
         meta = self.metadata
-        said = [f"{key}={v!r}" for key in ("task", "language") if (v := getattr(meta, key))]
+        facts = [f"{key}={v!r}" for key in ("task", "language") if (v := getattr(meta, key))]
         of = (
             f" ({self.num_params / meta.num_maskable:.2%} of {meta.num_maskable:,})"
             if meta.num_maskable
             else ""
         )
-        said.append(f"{self.num_params:,} entries{of} in {len(self.entries)} tensors")
-        said.append(f"{len(self.whole)} whole tensors")
-        said += [f"adapters of the {slot}" for slot in meta.slots]
-        return f"SparseFineTuning({', '.join(said)})"
+        facts.append(f"{self.num_params:,} entries{of} in {len(self.entries)} tensors")
+        facts.append(f"{len(self.whole)} whole tensors")
+        facts += [f"adapters of the {slot}" for slot in meta.slots]
+        return f"SparseFineTuning({', '.join(facts)})"
 
     def __eq__(self, other: object) -> bool:
         """Whether entries and whole tensors are the same bit for bit; metadata is not compared."""

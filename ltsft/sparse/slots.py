@@ -28,12 +28,12 @@ def check_slots(model: nn.Module, sft: Parts) -> None:
                 f"{type(model).__name__} has none; {mend}. Adapters cannot be added into a plain "
                 "model's weights."
             )
-        wanted, found = _flat(expected), _flat(has[slot])
-        for key in {**wanted, **found}:
-            if wanted.get(key) != found.get(key):
+        wanted, there = _flat(expected), _flat(has[slot])
+        for key in {**wanted, **there}:
+            if wanted.get(key) != there.get(key):
                 raise LtsftError(
                     f"{sft!r} is expected to be applied to a model whose adapter slot `{slot}` has "
-                    f"`{key}` {wanted.get(key)} as in training, but it is {found.get(key)}; {mend}."
+                    f"`{key}` {wanted.get(key)} as in training, but it is {there.get(key)}; {mend}."
                 )
 
 

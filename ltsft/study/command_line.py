@@ -11,5 +11,5 @@ def option(key: str, value: Any) -> list[str]:
         >>> option("sparse.budget.density", 0.1), option("data.train", {"en": "en.conllu"})
         (['--sparse.budget.density', '0.1'], ['--data.train', '{"en": "en.conllu"}'])
     """
-    said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return [f"--{key}", said]
+    word = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return [f"--{key}", word]

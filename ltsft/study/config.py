@@ -166,9 +166,9 @@ class Study:
         if self.jobs < 1:
             raise LtsftError(f"`jobs` is expected to be 1 or more, but got {self.jobs}.")
         if (self.base_model is None) == (self.pretrain is None):
-            given = "neither" if self.base_model is None else "both"
+            which = "neither" if self.base_model is None else "both"
             raise LtsftError(
-                f"a study is expected to have either `base_model` or `pretrain`, but got {given}."
+                f"a study is expected to have either `base_model` or `pretrain`, but got {which}."
             )
         if not self.targets or len(set(self.languages)) < len(self.languages):
             raise LtsftError(
@@ -223,7 +223,7 @@ class Study:
                     f"`{role}` is expected to have data of {', '.join(languages)}, but has none of "
                     f"{', '.join(missing)}."
                 )
-            found = {language: _source(role, where[language]) for language in languages}
+            sources = {language: _source(role, where[language]) for language in languages}
         else:
             source = _source(role, where)
             if len(languages) > 1 and "{language}" not in source.path:
@@ -232,13 +232,13 @@ class Study:
                     f"from language to source, but got {source.path!r} for {len(languages)} "
                     "languages."
                 )
-            found = {
+            sources = {
                 language: replace(source, path=source.path.replace("{language}", language))
                 for language in languages
             }
         return {
             language: replace(source, seed=self.seed) if source.is_artificial else source
-            for language, source in found.items()
+            for language, source in sources.items()
         }
 
     def _check_comparison(self) -> None:
@@ -265,12 +265,12 @@ class Study:
         for name, system in self.systems.items():
             fits[f"systems.{name}.language_fit"] = system.language_fit
             fits[f"systems.{name}.task_fit"] = system.task_fit
-        for fit, said in fits.items():
-            for key in said.options:
-                if found := _DATA_OPTION.match(key):
+        for name, fit in fits.items():
+            for key in fit.options:
+                if match := _DATA_OPTION.match(key):
                     raise LtsftError(
-                        f"`{fit}.options` is expected to leave data alone, but sets `{key}`; "
-                        f"say it under `{found[1]}`, where it is checked."
+                        f"`{name}.options` is expected to leave data alone, but sets `{key}`; "
+                        f"say it under `{match[1]}`, where it is checked."
                     )
         if self.few_shot:
             return

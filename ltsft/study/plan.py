@@ -41,8 +41,8 @@ class Run:
     @property
     def key(self) -> str:
         """Digest of all that decides the result: command, files it reads, runs before it."""
-        said = json.dumps([self.command, _fingerprints(self.command), self.needs])
-        return hashlib.sha256(said.encode()).hexdigest()[:32]
+        text = json.dumps([self.command, _fingerprints(self.command), self.needs])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
     def is_done(self) -> bool:
@@ -73,17 +73,17 @@ def make_plan(study: Study, output: str) -> list[Run]:
     cases: list[dict[str, Any]] = []
     for seed in study.all_seeds:
         # Seeds of everything make studies of their own; those of the task share all before it.
-        own = replace(study, seed=seed) if study.vary == "all" else study
+        of_seed = replace(study, seed=seed) if study.vary == "all" else study
         where = [f"seed-{seed}"] if len(study.all_seeds) > 1 and study.vary == "all" else []
-        base_model, base = plan.base(own, where)
+        base_model, base = plan.base(of_seed, where)
         for name, system in study.all_systems.items():
             folders = [*([name] if name else []), *where]
             languages = plan.languages(
-                own, system, study.all_systems, name, where, base_model, base
+                of_seed, system, study.all_systems, name, where, base_model, base
             )
             again = [f"seed-{seed}"] if len(study.all_seeds) > 1 and study.vary == "task" else []
             where_task = [*folders, *again]
-            case = plan.task(own, system, seed, where_task, languages, base_model, base)
+            case = plan.task(of_seed, system, seed, where_task, languages, base_model, base)
             fits = [run.folder for run in languages.values()]
             cases.append({"system": name, "seed": seed, "languages": fits, **case})
     command = ["python", "-m", "ltsft.study.table", output, "--source", study.source]
@@ -252,30 +252,32 @@ def languages_under(condition: str, source: str, targets: list[str]) -> dict[str
 def _as_option(source: Source) -> str | dict[str, Any]:
     """A source as short as can be."""
     default = Source(source.path)
-    said = {key: value for key, value in asdict(source).items() if value != getattr(default, key)}
-    return {"path": source.path, **said} if said else source.path
+    settings = {
+        key: value for key, value in asdict(source).items() if value != getattr(default, key)
+    }
+    return {"path": source.path, **settings} if settings else source.path
 
 
 def _fingerprints(command: list[str]) -> dict[str, list[int]]:
     """Size and time of change of the files that a command names: configs, data."""
-    found = {}
+    fingerprints = {}
     for word in sorted({leaf for part in command for leaf in _leaves(part)}):
         if len(word) < 4096 and "\0" not in word and Path(word).is_file():
             status = Path(word).stat()
-            found[word] = [status.st_size, status.st_mtime_ns]
-    return found
+            fingerprints[word] = [status.st_size, status.st_mtime_ns]
+    return fingerprints
 
 
-def _leaves(said: Any) -> list[str]:
+def _leaves(value: Any) -> list[str]:
     """All strings in an argument, which may be JSON."""
-    if isinstance(said, dict | list):
-        values = said.values() if isinstance(said, dict) else said
-        return [leaf for value in values for leaf in _leaves(value)]
-    if not isinstance(said, str):
+    if isinstance(value, dict | list):
+        values = value.values() if isinstance(value, dict) else value
+        return [leaf for item in values for leaf in _leaves(item)]
+    if not isinstance(value, str):
         return []
-    if said[:1] in ("{", "["):
+    if value[:1] in ("{", "["):
         try:
-            return _leaves(json.loads(said))
+            return _leaves(json.loads(value))
         except json.JSONDecodeError:
             pass  # a path that begins with a bracket
-    return [said]
+    return [value]

@@ -51,8 +51,8 @@ def run_workflow(plan: list[Run], output: Path, *, jobs: int = 1, executor: str 
         write_text(snakefile, _snakefile(stages, _num_threads(jobs)))
         _execute(snakefile, output, executor, jobs)
     for failure in sorted((output / "stages").glob("*.failed")):
-        said = json.loads(failure.read_text(encoding="utf-8"))
-        raise LtsftError(f"{said['run']} failed: {said['last']} (log: {said['log']})")
+        about = json.loads(failure.read_text(encoding="utf-8"))
+        raise LtsftError(f"{about['run']} failed: {about['last']} (log: {about['log']})")
     if unfinished := [f"{run.stage}: {run.name}" for run in plan if not run.is_done]:
         raise LtsftError(f"these runs are not done, see above why: {', '.join(unfinished)}")
 
@@ -181,5 +181,5 @@ def _only_one(output: Path) -> Iterator[None]:
 
 def _num_threads(jobs: int) -> int:
     """Threads of each job; Snakemake sets OMP_NUM_THREADS to it, so what the user set is kept."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() else max(1, len(os.sched_getaffinity(0)) // jobs)
+    by_user = os.environ.get("OMP_NUM_THREADS", "")
+    return int(by_user) if by_user.isdigit() else max(1, len(os.sched_getaffinity(0)) // jobs)

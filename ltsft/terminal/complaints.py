@@ -51,15 +51,15 @@ class OneLineParser(ArgumentParser):
         Raises:
             Complaint: Always.
         """
-        own = own_cause(ex)
-        raise Complaint(str(own) if own else self._reason(message)) from ex
+        cause = own_cause(ex)
+        raise Complaint(str(cause) if cause else self._reason(message)) from ex
 
     def _reason(self, message: str) -> str:
         """Key and reason, out of a parser's account of what went wrong."""
-        found = re.search(r'Parser key "([^"]+)"', message)
-        if found is None:
+        match = re.search(r'Parser key "([^"]+)"', message)
+        if match is None:
             return message
-        key = found[1]
+        key = match[1]
         # Classes have their options one level below, beside their name.
         inside = f"{key}.init_args" if key in self.class_names else key
         if nested := re.search(r"- `([\w.]+)`: ([^\n]*)", message):
@@ -94,10 +94,10 @@ def in_words(complaint: str) -> str:
         return in_words(f"`{missing[1]}`: {_REQUIRED}")
     if unknown := re.search(_UNKNOWN, complaint):
         return in_words(f"`{unknown[1]}`: {_NO_OPTION}")
-    found = re.fullmatch(r"`([\w.]+)`: (.*)", complaint, re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"`([\w.]+)`: (.*)", complaint, re.DOTALL)
+    if match is None:
         return complaint
-    key, reason = found.groups()
+    key, reason = match.groups()
     if reason == _NO_OPTION:
         return f"`{key}` is no option; check its spelling, or see `--help`."
     if reason == _REQUIRED:
@@ -126,8 +126,8 @@ def own_cause(error: BaseException | None) -> LtsftError | None:
         if isinstance(error, LtsftError) and not isinstance(error, Complaint):
             return error
         error = error.__cause__
-    said = re.search(r"- ([^\n]*`[^\n]* is expected to [^\n]*)", text)
-    return LtsftError(said[1]) if said else None
+    match = re.search(r"- ([^\n]*`[^\n]* is expected to [^\n]*)", text)
+    return LtsftError(match[1]) if match else None
 
 
 class PlainParser(argparse.ArgumentParser):

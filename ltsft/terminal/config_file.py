@@ -41,7 +41,7 @@ def _check(path: str) -> None:
     except (UnicodeDecodeError, yaml.YAMLError, OSError) as error:
         raise LtsftError(f"{path}: the config is expected to be YAML, but {error}.") from error
     if not isinstance(values, dict):
-        found = "nothing" if values is None else repr(str(values)[:40])
+        content = "nothing" if values is None else repr(str(values)[:40])
         raise LtsftError(
-            f"{path}: the config is expected to have keys and values, but has {found}."
+            f"{path}: the config is expected to have keys and values, but has {content}."
         )

@@ -181,12 +181,12 @@ class SftCLI(LightningCLI):
             config["logger"] = _logger(root) if self._fitting else False
         if not self._fitting:
             callbacks = [c for c in callbacks if not isinstance(c, SparseMaskCallback)]
-        given = config["callbacks"] or []
-        given = given if isinstance(given, list) else [given]
-        if not (self._fitting or any(isinstance(callback, Checkpoint) for callback in given)):
+        users = config["callbacks"] or []
+        users = users if isinstance(users, list) else [users]
+        if not (self._fitting or any(isinstance(callback, Checkpoint) for callback in users)):
             config["enable_checkpointing"] = False
         if config["enable_progress_bar"] is not False and not any(
-            isinstance(callback, ProgressBar) for callback in given
+            isinstance(callback, ProgressBar) for callback in users
         ):
             callbacks = [*callbacks, PhaseProgressBar()]
         return super()._instantiate_trainer(config, callbacks)

@@ -153,13 +153,13 @@ def slot_modules(model: nn.Module, name: SlotName) -> dict[str, Bottleneck | Inv
         model: What :func:`insert_adapters` was given.
         name: The slot.
     """
-    found: dict[str, Bottleneck | InvertibleAdapter] = {}
+    modules: dict[str, Bottleneck | InvertibleAdapter] = {}
     for path, module in model.named_modules():
         if isinstance(module, AdaptedOutput):
-            found[f"{path}.adapters.{name}"] = cast(Bottleneck, module.adapters[name])
+            modules[f"{path}.adapters.{name}"] = cast(Bottleneck, module.adapters[name])
         elif isinstance(module, InvertibleAdapter) and name == "language":
-            found[path] = module
-    return found
+            modules[path] = module
+    return modules
 
 
 def neighbours(model: nn.Module) -> list[str]:

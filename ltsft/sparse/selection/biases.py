@@ -36,8 +36,8 @@ class Biases(Selection):
         self.exclude = list(exclude)
 
     def __str__(self) -> str:
-        said = "" if self.exclude == _EXCLUDED else f"(exclude={self.exclude})"
-        return f"{type(self).__name__}{said}"
+        settings = "" if self.exclude == _EXCLUDED else f"(exclude={self.exclude})"
+        return f"{type(self).__name__}{settings}"
 
     def select(self, candidates: Candidates, num_params: int = 0) -> Mask:  # noqa: D102
         excluded = self._excluded(candidates)
