@@ -4,12 +4,15 @@ import re
 import time
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ltsft.atomic import write_text
 from ltsft.errors import LtsftError
 from ltsft.study.config import Study
 from ltsft.study.plan import Run, make_plan
+from ltsft.terminal import yaml_text
 from ltsft.terminal.complaints import OneLineParser, own_cause
+from ltsft.terminal.config_file import check_configs
 
 
 def main(name: str, args: list[str]) -> int:
@@ -26,10 +29,11 @@ def main(name: str, args: list[str]) -> int:
     parser = make_parser()
     if args and not args[0].startswith("-"):
         args = ["--config", *args]
-    args, overrides = split_overrides(args)
+    check_configs(args)
+    args, merged = merge_options(args)
     config = parser.parse_args(args)
-    for fit, options in overrides.items():
-        config[fit].options = {**config[fit].options, **options}
+    for fit, options in merged.items():
+        config[fit].options = options
     study = make_study(parser, config)
     stem = Path(str(config.config[0])).stem if config.config else "study"
     output = Path(study.output or f"runs/{stem}")
@@ -41,34 +45,58 @@ def main(name: str, args: list[str]) -> int:
     return 0
 
 
-def split_overrides(args: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Take single options of the two fits out of a command line.
+def merge_options(args: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Merge the options of the two fits over all configs and arguments, later ones winning.
 
-    Their keys have dots, which the parser would take for levels of nesting.
+    A parser would let a later mapping take the place of an earlier one, whole. Keys of single
+    options have dots, which it would take for levels of nesting.
+
+    Args:
+        args: The command line.
 
     Returns:
-        The other arguments, and name of the fit -> options.
+        The command line without single options, and name of the fit -> its options.
 
     Raises:
         LtsftError: If a value is missing.
 
     Example:
-        >>> split_overrides(["a.yaml", "--task_fit.options.sparse.l1", "0.1", "--seed", "1"])
-        (['a.yaml', '--seed', '1'], {'task_fit': {'sparse.l1': '0.1'}})
+        >>> merge_options(["--task_fit.options", "{a.b: 1, c: 2}", "--task_fit.options.c", "3"])
+        (['--task_fit.options', '{a.b: 1, c: 2}'], {'task_fit': {'a.b': 1, 'c': '3'}})
     """
     others: list[str] = []
-    overrides: dict[str, dict[str, str]] = {}
+    merged: dict[str, dict[str, Any]] = {}
+
+    def merge(fit: str, options: Any) -> None:
+        if isinstance(options, dict):  # the parser refuses anything else
+            merged.setdefault(fit, {}).update(options)
+
     words = iter(args)
     for word in words:
-        match = re.fullmatch(r"--(\w+_fit)\.options\.([\w.]+)(?:=(.*))?", word, re.DOTALL)
-        if match is None:
+        option, equals, value = word.partition("=")
+        single = re.fullmatch(r"--(\w+_fit)\.options\.([\w.]+)", option)
+        mapping = re.fullmatch(r"--(\w+_fit)\.options", option)
+        if option != "--config" and not single and not mapping:
             others.append(word)
             continue
-        value = next(words, None) if match[3] is None else match[3]
-        if value is None:
-            raise LtsftError(f"`{word}` is expected to be followed by a value, but is the last.")
-        overrides.setdefault(match[1], {})[match[2]] = value
-    return others, overrides
+        if not equals:
+            following = next(words, None)
+            if following is None and single:
+                raise LtsftError(
+                    f"`{word}` is expected to be followed by a value, but is the last."
+                )
+            value = following or ""
+        if single:
+            merge(single[1], {single[2]: value})
+            continue
+        others += [word] if equals else [word, *([] if following is None else [following])]
+        if mapping:
+            merge(mapping[1], yaml_text.load(value))
+        elif Path(value).is_file():
+            config = yaml_text.load(Path(value).read_text(encoding="utf-8"))
+            for fit in ("language_fit", "task_fit"):
+                merge(fit, ((config or {}).get(fit) or {}).get("options"))
+    return others, merged
 
 
 def make_parser() -> OneLineParser:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NoReturn
 from jsonargparse import ArgumentParser
 
 from ltsft.errors import LtsftError
+from ltsft.terminal import yaml_text
 from ltsft.terminal.config_file import check_configs
 
 _ARE_REQUIRED = "the following arguments are required"  # as argparse says it
@@ -40,6 +41,7 @@ class OneLineParser(ArgumentParser):
             LtsftError: If something in it, or in a config file, cannot be as given.
         """
         check_configs(args or [])
+        yaml_text.use()
         try:
             return super().parse_args(args, *rest, **options)
         except Complaint as complaint:

@@ -1,0 +1,57 @@
+"""YAML in which keys are text, as they were typed.
+
+YAML 1.1 takes ``no`` and ``on`` for truth values, ``1e5`` and ``010`` for numbers. As keys of our
+options they are codes of languages: ``no`` is Norwegian.
+"""
+
+from typing import Any
+
+import yaml
+from jsonargparse import get_loader, set_loader
+
+_load = get_loader("yaml")
+
+
+def load(stream: str) -> Any:
+    """Load YAML as jsonargparse does, with every key as it was typed.
+
+    In a list, too, ``no``, ``yes``, ``on`` and ``off`` stay text; a truth value is ``true`` or
+    ``false`` there.
+
+    Args:
+        stream: The text.
+
+    Example:
+        >>> load("{no: 1e-3, 010: [no, true], null: x}")
+        {'no': 0.001, '010': ['no', True], 'null': 'x'}
+    """
+    value = _load(stream)
+    if not isinstance(value, dict | list):
+        return value
+    return _as_typed(value, yaml.compose(stream, Loader=yaml.SafeLoader))
+
+
+def use() -> None:
+    """Let all parsers of this process load YAML so."""
+    set_loader("yaml", load, (yaml.YAMLError,))
+
+
+def _as_typed(value: Any, node: yaml.Node | None) -> Any:
+    """Values that were loaded, with the keys of the nodes that they were loaded from."""
+    if isinstance(value, dict) and isinstance(node, yaml.MappingNode):
+        merges = any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value)
+        if merges or len(node.value) != len(value):  # or a key comes twice
+            return value
+        return {
+            key_node.value if isinstance(key_node, yaml.ScalarNode) else key: _as_typed(item, child)
+            for (key, item), (key_node, child) in zip(value.items(), node.value, strict=True)
+        }
+    if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
+        return [_item_as_typed(item, child) for item, child in zip(value, node.value, strict=True)]
+    return value
+
+
+def _item_as_typed(value: Any, node: yaml.Node) -> Any:
+    if isinstance(value, bool) and node.value.lower() not in ("true", "false"):
+        return node.value
+    return _as_typed(value, node)
