@@ -1,6 +1,6 @@
 """Sentences with one tag per word, whatever they were read from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +15,9 @@ from ltsft.errors import LtsftError
 TagFormat = Literal["conllu", "iob2"]
 
 _DEFAULT_COLUMN = {"iob2": "ner_tags"}
+
+CONLLU_TAGS = {"upos": 4, "xpos": 5, "feats": 6, "deprel": 8}
+"""Columns of CoNLL-U that hold a tag for each word, and their numbers."""
 
 
 @dataclass
@@ -49,13 +52,23 @@ def read_tagged(
         role: What they are for: ``train``, ``validation``, ``test`` or ``predict``.
         format: Format of files; also says which tags of a built-in language are meant, parts of
             speech (``conllu``) or entities (``iob2``).
-        column: ``upos`` or ``deprel`` in CoNLL-U; in a `datasets` table the default column of tags.
+        column: A key of :data:`CONLLU_TAGS` in CoNLL-U, ``upos`` or ``deprel`` in a built-in
+            language; in a `datasets` table the default column of tags, whatever its name.
 
     Raises:
-        LtsftError: If there is no such source, or it cannot be read in that format.
+        LtsftError: If there is no such source, it cannot be read in that format, or has no such
+            column.
     """
 
+    def check_column(known: Iterable[str], where: str) -> None:
+        if format == "conllu" and column not in known:
+            raise LtsftError(
+                f"`data.init_args.column` is expected to be one of {', '.join(known)} {where}, but "
+                f"got {column!r}."
+            )
+
     def of_language(language: Language, number: int, split: Split) -> Iterator[TaggedSentence]:
+        check_column(("upos", "deprel"), f"of {source.path}")
         for s in language.sentences(number, split):
             tags = s.relations if column == "deprel" else s.tags
             yield TaggedSentence(list(s.words), list(s.entities if format == "iob2" else tags))
@@ -65,8 +78,10 @@ def read_tagged(
             for entity in read_iob2(path, limit=source.limit):
                 yield TaggedSentence(entity.words, entity.tags)
             return
+        check_column(CONLLU_TAGS, f"in CoNLL-U ({source.path})")
         for s in read_conllu(path, limit=source.limit, trees=column == "deprel"):
-            yield TaggedSentence(s.words, s.relations if column == "deprel" else s.upos, s.text)
+            tags = s.relations if column == "deprel" else getattr(s, column)
+            yield TaggedSentence(s.words, tags, s.text)
 
     def of_table(table: Table) -> Iterator[TaggedSentence]:
         for place, row in table.rows(words="tokens", tags=_DEFAULT_COLUMN.get(format, column)):

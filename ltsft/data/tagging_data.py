@@ -16,13 +16,11 @@ from ltsft.data.formats.iob2 import count_stray, format_iob2
 from ltsft.data.labelled_data import LabelledData
 from ltsft.data.labels import ENTITIES, UPOS, map_tag
 from ltsft.data.source import Source
-from ltsft.data.tagged import TagFormat, TaggedSentence, read_tagged
+from ltsft.data.tagged import CONLLU_TAGS, TagFormat, TaggedSentence, read_tagged
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-_COLUMNS = {"upos": 4, "deprel": 8}
 
 
 class TaggingData(LabelledData[TaggedSentence]):
@@ -40,8 +38,8 @@ class TaggingData(LabelledData[TaggedSentence]):
         format: Format of files: ``conllu``, or ``iob2`` (token and tag per line). Of built-in
             languages it takes parts of speech and entities, respectively. Predictions are written
             in it.
-        column: Tags to take from CoNLL-U: ``upos`` or ``deprel``; also the default column of tags
-            in a `datasets` table, where ``iob2`` looks for ``ner_tags``.
+        column: Tags to take from CoNLL-U: ``upos``, ``xpos``, ``feats`` or ``deprel``; also the
+            default column of tags in a `datasets` table, where ``iob2`` looks for ``ner_tags``.
         labels: Label names. By default the 17 universal parts of speech, or O and the IOB2 tags of
             PER, ORG and LOC.
         tag_map: Tags, or types of entities, to rename, e.g. ``{DATE: O, MISC: O}``.
@@ -119,11 +117,13 @@ class TaggingData(LabelledData[TaggedSentence]):
             predictions: A list of tags for each sentence.
             folder: Where to write.
         """
-        pairs = zip(self.examples("predict", language), predictions, strict=True)
+        examples = self.examples("predict", language)
+        pairs = zip(examples, predictions, strict=True)
         if self.format == "iob2":
-            text = "".join(format_iob2(sentence.words, tags) for sentence, tags in pairs)
+            blanks = any(" " in word for sentence in examples for word in sentence.words)
+            text = "".join(format_iob2(s.words, tags, "\t" if blanks else " ") for s, tags in pairs)
         else:
-            column = _COLUMNS.get(self.column, _COLUMNS["upos"])
+            column = CONLLU_TAGS.get(self.column, CONLLU_TAGS["upos"])  # of a table: any name
             text = "".join(
                 format_sentence(sentence.words, {column: tags}, sentence.text)
                 for sentence, tags in pairs

@@ -44,3 +44,37 @@ def test_tables_of_another_kind(tmp_path: Path) -> None:
         read(Source(path, columns={"tags": "short"}))
     with pytest.raises(LtsftError, match=r"train.en.columns` .* `words`, but got 'forms'"):
         read(Source(path, columns={"words": "forms"}))
+
+
+LINES = [
+    "1\tA\t_\tDET\tDT\tDefinite=Ind\t2\tdet\t_\t_",
+    "2-3\tcats'\t_\t_\t_\t_\t_\t_\t_\t_",
+    "2\tcat\t_\tNOUN\tNN\tNumber=Sing\t0\troot\t_\t_",
+    "3\t's\t_\tPART\tPOS\t_\t2\tcase:gen\t_\t_",
+]
+
+
+@pytest.mark.parametrize(("column", "number"), [("upos", 4), ("xpos", 5), ("feats", 6)])
+def test_the_column_that_is_asked_for_is_read(tmp_path: Path, column: str, number: int) -> None:
+    """Judged by the lines themselves; another one is never read in its place."""
+    path = tmp_path / "a.conllu"
+    path.write_text("\n".join([*LINES, "", ""]), encoding="utf-8")
+    source = Source.of(str(path), "data.init_args.test.en")
+    (sentence,) = read_tagged(source, "test", format="conllu", column=column)
+    cells = [line.split("\t") for line in LINES]
+    assert sentence.tags == [row[number - 1] for row in cells if row[0].isdecimal()]
+
+
+@pytest.mark.parametrize("where", ["file", "artificial:elmu"])
+def test_a_column_that_is_not_there_is_refused(tmp_path: Path, where: str) -> None:
+    path = tmp_path / "a.conllu"
+    path.write_text("\n".join([*LINES, "", ""]), encoding="utf-8")
+    source = Source.of(str(path) if where == "file" else where, "data.init_args.test.en")
+    with pytest.raises(LtsftError, match=r"`data.init_args.column` .* upos, .* but got 'upoz'"):
+        read_tagged(source, "test", format="conllu", column="upoz")
+
+
+def test_built_in_languages_have_no_language_specific_tags() -> None:
+    source = Source.of("artificial:elmu", "data.init_args.test.en")
+    with pytest.raises(LtsftError, match="one of upos, deprel of artificial:elmu, but got 'xpos'"):
+        read_tagged(source, "test", format="conllu", column="xpos")

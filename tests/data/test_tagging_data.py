@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from ltsft.data import Source, TaggingData
+from ltsft.data.formats.iob2 import read_iob2
 from ltsft.data.labels import ENTITIES, UPOS
 from ltsft.errors import LtsftError
 
@@ -188,3 +189,16 @@ def test_predictions_are_written_in_the_datas_format(
     entities = TaggingData(make_tokenizer(), predict={"xx": write("a.txt", "a O\n")}, format="iob2")
     path = entities.save_predictions("xx", [["B-PER"]], tmp_path)
     assert (path.name, path.read_text()) == ("xx.iob2", "a B-PER\n\n")
+
+
+def test_tokens_with_blanks_come_back_from_predictions(
+    make_tokenizer: Callable[..., str], write: Callable[..., str], tmp_path: Path
+) -> None:
+    """A file with such a token separates by tabs, in all its lines; other files are as ever."""
+    path = write("vi.iob2", "hà nội\tB-LOC\nlà\tO\n\nxa\tO\n\n")
+    data = TaggingData(make_tokenizer(), predict={"vi": path}, format="iob2")
+    tags = [["B-LOC", "O"], ["O"]]
+    written = data.save_predictions("vi", tags, tmp_path / "out")
+    assert written.read_text() == Path(path).read_text()
+    again = read_iob2(written)
+    assert [(s.words, s.tags) for s in again] == [(["hà nội", "là"], tags[0]), (["xa"], tags[1])]

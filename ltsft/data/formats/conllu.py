@@ -7,7 +7,7 @@ Format: https://universaldependencies.org/format.html.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ltsft.batch import NOWHERE
@@ -31,6 +31,8 @@ class Sentence:
         relations: Relation to the head; ``_`` where not annotated.
         line: Line of the first word in the file, from 1.
         text: The lines of the sentence as they are in the file, comments and ranges included.
+        xpos: Language-specific tags; ``_`` where not annotated.
+        feats: Morphological features, in one string; ``_`` where there are none.
     """
 
     words: list[str]
@@ -39,6 +41,8 @@ class Sentence:
     relations: list[str]
     line: int
     text: list[str] = field(default_factory=list, repr=False, compare=False)
+    xpos: list[str] = field(default_factory=list, repr=False, compare=False)
+    feats: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -127,12 +131,14 @@ def format_sentence(
 class _Word:
     form: str
     upos: str
+    xpos: str
+    feats: str
     head: int
     relation: str
     line: int
 
     def without_subtype(self) -> "_Word":
-        return _Word(self.form, self.upos, self.head, self.relation.split(":")[0], self.line)
+        return replace(self, relation=self.relation.split(":")[0])
 
 
 def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bool) -> _Word | None:
@@ -144,8 +150,7 @@ def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bo
             f"{len(columns)}; columns separated by spaces, and files of another format, are not "
             "CoNLL-U."
         )
-    word_id, form, upos = columns[0], columns[1], columns[3]
-    head, relation = columns[6], columns[7]
+    word_id, form, _, upos, xpos, feats, head, relation, *_ = columns
     if _NOT_A_WORD.fullmatch(word_id):
         return None
     if word_id != str(position):
@@ -160,7 +165,7 @@ def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bo
                 "there is none."
             )
     if head == "_" and not trees:
-        return _Word(form, upos, NOWHERE, relation, number)
+        return _Word(form, upos, xpos, feats, NOWHERE, relation, number)
     if head in ("", "_"):
         raise LtsftError(
             f"{where} the head (column 7) is expected to be a word number, but it is missing; "
@@ -176,7 +181,7 @@ def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bo
             f"{where} the relation (column 8) is expected to have a value, but it is missing; "
             "annotate it, or leave the sentence out."
         )
-    return _Word(form, upos, int(head), relation, number)
+    return _Word(form, upos, xpos, feats, int(head), relation, number)
 
 
 def _finish(path: str | Path, words: list[_Word], text: list[str], *, trees: bool) -> Sentence:
@@ -201,4 +206,6 @@ def _finish(path: str | Path, words: list[_Word], text: list[str], *, trees: boo
         relations=[word.relation for word in words],
         line=words[0].line,
         text=text,
+        xpos=[word.xpos for word in words],
+        feats=[word.feats for word in words],
     )

@@ -79,14 +79,19 @@ def count_stray(sentences: Iterable[list[str]]) -> int:
     )
 
 
-def format_iob2(words: Sequence[str], tags: Sequence[str]) -> str:
+def format_iob2(words: Sequence[str], tags: Sequence[str], between: str = " ") -> str:
     r"""Write a sentence as ``token tag`` lines and a blank one.
+
+    Args:
+        words: Its tokens.
+        tags: A tag for each.
+        between: What separates the two: a tab where tokens of the file have blanks in them.
 
     Example:
         >>> format_iob2(["Ada", "ran"], ["B-PER", "O"])
         'Ada B-PER\nran O\n\n'
     """
-    return "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
+    return "".join(f"{word}{between}{tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
 
 
 def _parse(path: str | Path, number: int, line: str) -> tuple[str, str]:
