@@ -89,12 +89,25 @@ def test_the_method_in_five_lines():
 
 
 def test_training_with_one_more_line(capsys):
-    module = Plain()
+    """K of the maskable entries move, and the head as the text says: wholly."""
+
+    class Mine(Plain):
+        def __init__(self):
+            super().__init__()
+            self.head = self.layers.pop(3)  # its last layer
+
+        def loss(self, batch):
+            return nn.functional.mse_loss(self.head(self.layers(batch[0])), batch[1])
+
+    module = Mine()
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
     names = {"your_module": module, "your_data": data()}
     exec(python_with("SparseMaskCallback"), names)
     sft = names["sft"].sft
-    num_params = sum(parameter.numel() for parameter in module.parameters())
-    assert sft.num_params == round(0.05 * num_params)
+    maskable = sum(p.numel() for p in module.layers.parameters())
+    assert sft.num_params == round(0.05 * maskable)
+    assert sft.whole.keys() == {"head.weight", "head.bias"}
+    assert (module.head.weight != before["head.weight"]).all()
     assert repr(sft) in capsys.readouterr().out
     (written,) = Path().rglob("sft.safetensors")
     assert written.parent.name == "sft"

@@ -177,6 +177,7 @@ class SparseMaskCallback(Callback):
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         rank_zero_info(f"Sparse fine-tuning: {self.program}.")
+        rank_zero_info(f"Parameters that are {self.fit.scope.describe(self.fit.root)}.")
         # Not in `setup`: under DDP all ranks hold the first rank's weights only now.
         self.fit.take_initial()  # θ⁰
         self.fit.hold_what_stays(trainer)

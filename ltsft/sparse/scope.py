@@ -14,6 +14,8 @@ from torch import nn
 
 from ltsft.errors import LtsftError
 
+_NUM_NAMES_SHOWN = 2
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -33,6 +35,32 @@ class Scope:
     def trained(self) -> tuple[str, ...]:
         """Names of all parameters that may move in the dense phase."""
         return self.maskable + self.whole
+
+    def describe(self, module: nn.Module) -> str:
+        """Say by count and first names what moves in part, wholly or not at all.
+
+        Args:
+            module: The module that the names are of.
+
+        Example:
+            >>> model = nn.ModuleDict({"encoder": nn.Linear(9, 9), "head": nn.Linear(9, 1)})
+            >>> print(ScopeRules(whole=["head"]).resolve(model).describe(model))
+            maskable: 90 entries (encoder.weight, encoder.bias); whole: 10 (head.weight, \
+head.bias); frozen: none
+        """
+        sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+
+        def part(names: tuple[str, ...], unit: str = "") -> str:
+            if not names:
+                return "none"
+            shown = ", ".join(names[:_NUM_NAMES_SHOWN])
+            more = ", …" if len(names) > _NUM_NAMES_SHOWN else ""
+            return f"{sum(sizes[name] for name in names):,}{unit} ({shown}{more})"
+
+        return (
+            f"maskable: {part(self.maskable, ' entries')}; whole: {part(self.whole)}; frozen: "
+            f"{part(self.frozen)}"
+        )
 
 
 @dataclass

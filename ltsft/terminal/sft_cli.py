@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
@@ -24,6 +23,7 @@ from ltsft.sparse import Selection, current_ranks
 from ltsft.tasks import Task
 from ltsft.terminal.checkpoint import check_agreement, hyperparameters, task_class
 from ltsft.terminal.complaints import OneLineParser, own_cause
+from ltsft.terminal.csv_log import CsvLog, GoOn, SaveConfigAtStart
 from ltsft.terminal.output import score_table
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -76,6 +76,7 @@ class SftCLI(LightningCLI):
         super().__init__(
             Task,
             LightningDataModule,
+            save_config_callback=SaveConfigAtStart,
             save_config_kwargs={"overwrite": True, "config_filename": f"{args[0]}.yaml"},
             seed_everything_default=0,
             parser_class=Parser,
@@ -179,7 +180,9 @@ class SftCLI(LightningCLI):
             )
         if config["logger"] in (None, True):
             config["logger"] = _logger(root) if self._fitting else False
-        if not self._fitting:
+        if self._fitting:
+            callbacks = [GoOn(), *callbacks]  # before ours log anything
+        else:
             callbacks = [c for c in callbacks if not isinstance(c, SparseMaskCallback)]
         users = config["callbacks"] or []
         users = users if isinstance(users, list) else [users]
@@ -232,8 +235,8 @@ class SftCLI(LightningCLI):
         print(f"Wrote {path}.")
 
 
-def _logger(root: str | os.PathLike[str] | None) -> CSVLogger:
+def _logger(root: str | os.PathLike[str] | None) -> CsvLog:
     """A log in `root` itself; without a root, in the next free ``runs/version_N``."""
     if root is None:
-        return CSVLogger(os.getcwd(), name="runs")
-    return CSVLogger(Path(root), name="", version="")
+        return CsvLog(os.getcwd(), name="runs")
+    return CsvLog(Path(root), name="", version="")

@@ -620,6 +620,17 @@ def test_the_program_is_in_the_log(caplog):
     assert line in caplog.text
 
 
+def test_what_moves_is_in_the_log(caplog):
+    """A head that is taken for maskable shows before hours of training."""
+    scope = ScopeRules(whole=["layers.3"], frozen=["layers.0.bias"])
+    with caplog.at_level("INFO"):
+        trainer(callback(10, scope=scope)).fit(Plain(), data())
+    assert (
+        "Parameters that are maskable: 48 entries (layers.0.weight); whole: 27 (layers.3.weight, "
+        "layers.3.bias); frozen: 8 (layers.0.bias)."
+    ) in caplog.text
+
+
 def test_selection_objects_are_all_there_is_to_a_criterion():
     """A criterion of one's own needs no change of the callback."""
 
