@@ -65,6 +65,11 @@ class DataModule(LightningDataModule):
         return None
 
     @property
+    def num_tokens(self) -> int | None:
+        """Size of the tokenizer's vocabulary, where there is a tokenizer."""
+        return None
+
+    @property
     def takes_labels(self) -> bool:
         """Whether examples have labels: known already, or to be numbered as the model does."""
         return self.labels is not None

@@ -265,6 +265,11 @@ class LabelledData(DataModule, Generic[Example]):
         return self._tokenizer
 
     @property
+    @override
+    def num_tokens(self) -> int:
+        return len(self.tokenizer)
+
+    @property
     def collator(self) -> Collator:
         """What makes batches."""
         return Collator(self.tokenizer.pad_token_id)

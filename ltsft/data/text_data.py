@@ -99,6 +99,7 @@ class TextData(DataModule):
         self.mask_probability = mask_probability
         self._blocks: dict[str, Tensor] = {}
         self._collator: MaskingCollator | None = None
+        self._num_tokens: int | None = None
 
     @override
     def evaluation_languages(self, stage: str) -> list[str]:
@@ -109,11 +110,17 @@ class TextData(DataModule):
     def training_languages(self) -> list[str]:
         return [self.language]
 
+    @property
+    @override
+    def num_tokens(self) -> int | None:
+        return self._num_tokens
+
     @override
     def setup(self, stage: str | None = None) -> None:
         if self._blocks:
             return
         tokenizer = load_tokenizer(self.tokenizer_name, self.max_length)
+        self._num_tokens = len(tokenizer)
         if tokenizer.mask_token_id is None:
             raise LtsftError(
                 "`data.init_args.tokenizer` is expected to have a mask token, but "

@@ -19,7 +19,13 @@ from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.slot import SlotName
 from ltsft.sparse import ScopeRules, SparseFineTuning
 from ltsft.sparse.scope import owned_by
-from ltsft.tasks.encoder import build_encoder, config_values, is_inside, load_encoder
+from ltsft.tasks.encoder import (
+    build_encoder,
+    check_inputs,
+    config_values,
+    is_inside,
+    load_encoder,
+)
 from ltsft.tasks.labels import settle_labels
 from ltsft.tasks.schedule import linear_to_zero
 from ltsft.tasks.trained_slot import TrainedSlot
@@ -245,8 +251,12 @@ class Task(LightningModule, ABC):
 
     @override
     def setup(self, stage: str) -> None:
-        """Let the data number labels as the model does; start an adapter."""
-        use_labels = getattr(getattr(self.trainer, "datamodule", None), "use_labels", None)
+        """Let the data number labels as the model does, and fit it; start an adapter."""
+        data = getattr(self.trainer, "datamodule", None)
+        # A user's own data module may not say these.
+        num_tokens, max_length = (getattr(data, key, None) for key in ("num_tokens", "max_length"))
+        check_inputs(self.model, num_tokens, max_length)
+        use_labels = getattr(data, "use_labels", None)
         if self.labels is not None and use_labels is not None:
             use_labels(self.labels)
         if stage == "fit" and self._adapter is not None:

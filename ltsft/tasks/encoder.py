@@ -5,7 +5,7 @@ import json
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from ltsft.errors import LtsftError
@@ -90,6 +90,43 @@ def config_values(model: PreTrainedModel) -> dict[str, Any]:
     """A model's configuration as plain values, as ``torch.load(weights_only=True)`` admits them."""
     values: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=False))
     return values
+
+
+def check_inputs(model: PreTrainedModel, num_tokens: int | None, max_length: int | None) -> None:
+    """Refuse data that a model has no embeddings for, before anything trains.
+
+    Args:
+        model: The model.
+        num_tokens: Size of the tokenizer's vocabulary; ``None``: unknown.
+        max_length: Longest sequence, in sub-words; ``None``: unknown.
+
+    Raises:
+        LtsftError: If a token or a position has no embedding.
+    """
+    num_embedded = model.base_model.get_input_embeddings().weight.shape[0]
+    if num_tokens is not None and num_tokens > num_embedded:
+        raise LtsftError(
+            f"`data.init_args.tokenizer` is expected to have at most the {num_embedded:,} tokens "
+            f"that the model has embeddings of, but has {num_tokens:,}; resize the model's "
+            "(`model.resize_token_embeddings(len(tokenizer))`) and save it, or take its own "
+            "tokenizer."
+        )
+    num_positions = _num_positions(model)
+    if None not in (num_positions, max_length) and max_length > num_positions:  # type: ignore
+        raise LtsftError(
+            f"`data.init_args.max_length` is expected to be at most {num_positions}, the positions "
+            f"that {type(model).__name__} has embeddings of, but got {max_length}."
+        )
+
+
+def _num_positions(model: PreTrainedModel) -> int | None:
+    """Longest sequence that a model has embeddings of; ``None`` where they are not by position."""
+    for name, module in model.named_modules():
+        if name.split(".")[-1] == "position_embeddings" and isinstance(module, nn.Embedding):
+            # Where padding has a position (RoBERTa), those before and it are no word's.
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - first
+    return None
 
 
 def model_inputs(model: PreTrainedModel, batch: dict[str, Any]) -> dict[str, Tensor]:

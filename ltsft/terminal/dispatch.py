@@ -5,6 +5,7 @@ Nothing heavy is imported here: importing Lightning alone takes ten seconds on a
 """
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,9 @@ USER_ERROR = 2
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+BROKEN_PIPE = 141
+"""Exit status where nobody reads on (``ltsft inspect … | head``): 128 + SIGPIPE."""
 
 
 class Command(NamedTuple):
@@ -52,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``None``: those of the process.
 
     Returns:
-        Exit status: 0, 2 after a user's mistake (one line on stderr says which), 130 after Ctrl-C.
+        Exit status: 0, 2 after a user's mistake (one line on stderr says which), 130 after Ctrl-C,
+        141 where what reads the output has ended.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
@@ -70,12 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         command = importlib.import_module(f"ltsft.commands.{COMMANDS[name].module}")
         with _as_process_arguments(args):
-            return command.main(name, rest) or 0
+            status = command.main(name, rest) or 0
+        sys.stdout.flush()  # here, where a closed pipe is no traceback
+        return status
     except LtsftError as error:
         print(f"ltsft {name}: {one_line(error)}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # Python writes what is left once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except SystemExit as stop:  # argparse after --help, Lightning after Ctrl-C
         if isinstance(stop.__context__, KeyboardInterrupt):
             return INTERRUPTED

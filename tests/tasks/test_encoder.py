@@ -8,7 +8,14 @@ from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification
 
 from ltsft.errors import LtsftError
 from ltsft.tasks import MaskedLM
-from ltsft.tasks.encoder import build_encoder, config_values, is_inside, load_encoder, model_inputs
+from ltsft.tasks.encoder import (
+    build_encoder,
+    check_inputs,
+    config_values,
+    is_inside,
+    load_encoder,
+    model_inputs,
+)
 from tests.tiny import CONFIGS, save_base
 
 
@@ -59,3 +66,36 @@ def test_models_get_what_they_take(tmp_path, kind):
     inputs = model_inputs(model, batch)
     assert {"input_ids", "attention_mask"} <= inputs.keys() <= batch.keys() - {"labels", "language"}
     assert model(**inputs).logits.shape == (1, 3, 2)
+
+
+def longest(model):
+    """The longest sequence up to 100 that a model computes, by trying."""
+    for length in range(100, 0, -1):
+        ids = torch.full((1, length), 7)
+        try:
+            model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        except (IndexError, RuntimeError):
+            continue
+        return length
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_lengths_that_a_model_lacks_are_those_it_cannot_compute(tmp_path, name):
+    """Whatever its positions begin with, and whether or not it has embeddings of them."""
+    model, _ = load_encoder(AutoModelForTokenClassification, save_base(tmp_path / name, name))
+    length = longest(model.eval())
+    check_inputs(model, None, length)
+    if length < 100:
+        with pytest.raises(LtsftError, match=f"`data.init_args.max_length` .* at most {length}, "):
+            check_inputs(model, None, length + 1)
+    assert (length < 100) == (name != "modernbert")
+
+
+def test_tokens_that_a_model_lacks(tmp_path):
+    model, _ = load_encoder(AutoModelForMaskedLM, save_base(tmp_path / "base"))
+    num_tokens = model.config.vocab_size
+    check_inputs(model, num_tokens, None)
+    with pytest.raises(LtsftError, match=f"at most the {num_tokens} tokens that .* but has"):
+        check_inputs(model, num_tokens + 1, None)
+    check_inputs(model, None, None)

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from ltsft.errors import LtsftError
-from ltsft.terminal.dispatch import COMMANDS, INTERRUPTED, USER_ERROR, main, one_line
+from ltsft.terminal.dispatch import BROKEN_PIPE, COMMANDS, INTERRUPTED, USER_ERROR, main, one_line
 
 HEAVY = ("torch", "lightning", "transformers", "datasets", "jsonargparse", "snakemake", "numpy")
 
@@ -108,3 +108,21 @@ def test_one_line_of_an_error_in_a_worker():
         "last):\n  File x\nltsft.errors.LtsftError: `a` is expected to be b."
     )
     assert one_line(error) == "`a` is expected to be b."
+
+
+@pytest.mark.parametrize("num_lines", [1, 100_000])
+def test_a_reader_that_ends_early_is_no_error(num_lines):
+    """``| head``: nothing on stderr, whether or not the output fits into the pipe."""
+    code = (
+        "import sys, types\n"
+        "from ltsft.terminal.dispatch import main\n"
+        f"command = lambda name, args: [print('line') for _ in range({num_lines})] and 0\n"
+        "sys.modules['ltsft.commands.inspect'] = types.SimpleNamespace(main=command)\n"
+        "sys.exit(main(['inspect']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == BROKEN_PIPE
