@@ -9,6 +9,7 @@ from ltsft.batch import NOWHERE
 from ltsft.data.encoding.cache import cached
 from ltsft.data.encoding.digest import digest
 from ltsft.data.encoding.ragged import Ragged
+from ltsft.data.encoding.tokenizer import words_need_a_space
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -44,11 +45,13 @@ def tokenize_words(
         of a word's first sub-word, -1 if `max_length` cut the word off or the tokenizer leaves
         nothing of it (a lone control character).
     """
+    spaced = words_need_a_space(tokenizer)
 
     def make() -> Columns:
         input_ids, word_ids, word_starts = [], [], []
+        texts = [[f" {word}" for word in words] for words in sentences] if spaced else sentences
         for start, encoded in encode(
-            sentences, tokenizer, progress, is_split_into_words=True, max_length=max_length
+            texts, tokenizer, progress, is_split_into_words=True, max_length=max_length
         ):
             input_ids += encoded["input_ids"]
             for number in range(len(encoded["input_ids"])):
@@ -63,7 +66,8 @@ def tokenize_words(
         return {name: Ragged.of(values) for name, values in rows.items()}
 
     words = digest(part for words in sentences for part in (str(len(words)), *words))
-    return cached_columns(["words", words, tokenizer_digest(tokenizer), str(max_length)], make)
+    settings = [tokenizer_digest(tokenizer), str(max_length), *(["spaced"] if spaced else [])]
+    return cached_columns(["words", words, *settings], make)
 
 
 def tokenize_texts(

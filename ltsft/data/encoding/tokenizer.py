@@ -52,19 +52,50 @@ def load_tokenizer(name: str, max_length: int) -> "PreTrainedTokenizerFast":
             f"and at most {tokenizer.model_max_length} (the longest that {name!r} takes), but got "
             f"{max_length}."
         )
-    _space_before_words(tokenizer)
+    add_prefix_space(tokenizer)
     return tokenizer
 
 
-def _space_before_words(tokenizer: Any) -> None:
-    # Byte-level tokenizers (RoBERTa, ModernBERT) know a word's beginning by the space before it,
-    # which is lost when words are given one by one.
+def add_prefix_space(tokenizer: Any) -> bool:
+    """Have a byte-level tokenizer begin each text, and each word given alone, with a space.
+
+    Byte-level tokenizers (RoBERTa, ModernBERT) know a word's beginning by the space before it,
+    which is lost when words are given one by one. Where a text is split before bytes are made of it
+    (Llama 3, EuroBERT), the option would put a space before each *piece* of a word, so it is left
+    alone: see :func:`words_need_a_space`.
+
+    Returns:
+        Whether the tokenizer was changed.
+    """
     backend = tokenizer.backend_tokenizer
     state = json.loads(backend.to_str())
     steps = state["pre_tokenizer"] or {}
-    changed = False
-    for step in steps.get("pretokenizers", [steps]):
-        if step.get("type") == "ByteLevel" and not step["add_prefix_space"]:
-            step["add_prefix_space"] = changed = True
-    if changed:
-        tokenizer._tokenizer = type(backend).from_str(json.dumps(state))
+    first = steps.get("pretokenizers", [steps])[0]
+    if first.get("type") != "ByteLevel" or first["add_prefix_space"]:
+        return False
+    first["add_prefix_space"] = True
+    tokenizer._tokenizer = type(backend).from_str(json.dumps(state))
+    return True
+
+
+def words_need_a_space(tokenizer: "PreTrainedTokenizerFast") -> bool:
+    """Whether a space has to go before words that are given one by one.
+
+    Found by trying: words get the pieces that they have in running text, as they are or with a
+    space before them. The latter holds where text is split by an expression before the byte level
+    (Llama 3, EuroBERT), and where a normaliser makes "▁" of blanks (Gemma, mmBERT).
+
+    Args:
+        tokenizer: A fast tokenizer.
+    """
+
+    def ids(text: str | list[str]) -> list[int]:
+        as_words = isinstance(text, list)
+        encoded = tokenizer(text, is_split_into_words=as_words, add_special_tokens=False)
+        pieces: list[int] = encoded["input_ids"]
+        return pieces
+
+    words = ["a", "the", "2", "x"]
+    if ids(words) in (ids(" ".join(words)), ids(" " + " ".join(words))):
+        return False
+    return ids([f" {word}" for word in words]) == ids(" " + " ".join(words))
