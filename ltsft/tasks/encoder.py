@@ -112,7 +112,9 @@ def check_inputs(model: PreTrainedModel, num_tokens: int | None, max_length: int
             "tokenizer."
         )
     num_positions = _num_positions(model)
-    if None not in (num_positions, max_length) and max_length > num_positions:  # type: ignore
+    if num_positions is None or max_length is None:
+        return
+    if max_length > num_positions:
         raise LtsftError(
             f"`data.init_args.max_length` is expected to be at most {num_positions}, the positions "
             f"that {type(model).__name__} has embeddings of, but got {max_length}."
