@@ -14,8 +14,6 @@ from ltsft.data.artificial import family
 from ltsft.data.labels import RELATIONS
 from ltsft.errors import LtsftError
 
-TREEBANKS = Path(__file__).parents[3] / "shared/data/ud"
-
 RANGES = """# sent_id = 1
 1-2\tdel\t_\t_\t_\t_\t_\t_\t_\tSpaceAfter=No
 1\tde\tde\tADP\tE\tA=b\t3\tcase\t3:case\tx

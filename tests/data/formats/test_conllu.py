@@ -9,7 +9,7 @@ import pytest
 from ltsft.data.formats.conllu import Sentence, read_conllu
 from ltsft.errors import LtsftError
 
-TREEBANKS = Path(__file__).parents[3] / "shared/data/ud"
+TREEBANKS = Path(__file__).parents[4] / "shared/data/ud"
 
 
 def row(number: object, form: str, upos: str = "X", head: object = 0, rel: str = "root") -> str:

@@ -8,7 +8,7 @@ import pytest
 from ltsft.data.formats.iob2 import EntitySentence, count_stray, read_iob2
 from ltsft.errors import LtsftError
 
-NER = Path(__file__).parents[3] / "shared/data/ner"
+NER = Path(__file__).parents[4] / "shared/data/ner"
 
 
 def test_sentences(write: Callable[..., str]) -> None:
