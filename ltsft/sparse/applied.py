@@ -40,7 +40,6 @@ class Applied:
         self, sft: Parts, model: nn.Module, *, check_base: bool, whole: bool | None
     ) -> None:
         self.sft = sft
-        self._model = model
         self._ledger = _ledgers.setdefault(model, _Ledger())
         if any(applied.sft is sft or applied.sft == sft for applied in self._ledger.stack):
             raise LtsftError(

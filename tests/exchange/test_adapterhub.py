@@ -1,13 +1,9 @@
 """Files in the layouts of AdapterHub become adapters of ours, or are refused in one line."""
 
-import json
-import zipfile
-from collections import OrderedDict
 from dataclasses import asdict
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification, BertConfig
 
 from ltsft.errors import LtsftError
@@ -15,141 +11,19 @@ from ltsft.exchange.adapterhub import read_adapter
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.insertion import insert_adapters
 from ltsft.sparse import SparseFineTuning
-
-H, L, M, Q = 16, 3, 8, 4
-OPTIONS = Adapters(language_reduction_factor=2, task_reduction_factor=4)
-
-
-def tensors(name="is", prefix="bert.", old=False, task=False, layers=range(L), m=M, nice=True):
-    """The keys and shapes of a folder on the hub, with numbers that tell them apart."""
-    generator = torch.Generator().manual_seed(0)
-    found = OrderedDict()
-
-    def add(key, *shape):
-        found[key] = torch.randn(shape, generator=generator)
-
-    block = "adapters" if not old else f"layer_text_{'task' if task else 'lang'}_adapters"
-    for i in layers:
-        place = f"{prefix}encoder.layer.{i}.output.{block}.{name}"
-        add(f"{place}.adapter_down.0.weight", m, H)
-        add(f"{place}.adapter_down.0.bias", m)
-        add(f"{place}.adapter_up.weight", H, m)
-        add(f"{place}.adapter_up.bias", H)
-    for half in "FG" if nice else "":
-        place = f"{prefix}{'invertible_lang_adapters' if old else 'invertible_adapters'}.{name}"
-        add(f"{place}.{half}.0.weight", Q, H // 2)
-        add(f"{place}.{half}.0.bias", Q)
-        add(f"{place}.{half}.2.weight", H // 2, Q)
-        add(f"{place}.{half}.2.bias", H // 2)
-    return found
-
-
-def about_new(**config):
-    """`adapter_config.json` of today."""
-    return {
-        "config": {
-            "adapter_residual_before_ln": False,
-            "cross_adapter": False,
-            "dropout": 0.0,
-            "init_weights": "bert",
-            "inv_adapter": "nice",
-            "inv_adapter_reduction_factor": 2,
-            "is_parallel": False,
-            "leave_out": [],
-            "ln_after": False,
-            "ln_before": False,
-            "mh_adapter": False,
-            "non_linearity": "relu",
-            "original_ln_after": True,
-            "original_ln_before": True,
-            "output_adapter": True,
-            "phm_layer": False,
-            "reduction_factor": 2,
-            "residual_before_ln": True,
-            "scaling": 1.0,
-            "use_gating": False,
-            **config,
-        },
-        "hidden_size": H,
-        "model_class": "BertModel",
-        "model_name": "bert-base-multilingual-cased",
-        "model_type": "bert",
-        "name": "is",
-        "version": "0.2.0",
-    }
-
-
-def about_old(kind="text_lang", **config):
-    """`adapter_config.json` of 2020: no version, the invertible adapter in a field of its own."""
-    return {
-        "config": {
-            "adapter_residual_before_ln": False,
-            "attention_type": "sent-lvl-dynamic",
-            "invertible_adapter": {
-                "block_type": "nice",
-                "non_linearity": "relu",
-                "reduction_factor": 2,
-            },
-            "leave_out": [],
-            "ln_after": False,
-            "ln_before": False,
-            "mh_adapter": False,
-            "new_attention_norm": False,
-            "non_linearity": "relu",
-            "original_ln_after": True,
-            "original_ln_before": True,
-            "output_adapter": True,
-            "reduction_factor": 2,
-            "residual_before_ln": True,
-            **config,
-        },
-        "config_id": "9076f36a74755ac4",
-        "hidden_size": H,
-        "model_class": "BertForMaskedLM",
-        "model_name": "bert-base-multilingual-cased",
-        "model_type": "bert",
-        "name": "is",
-        "type": kind,
-    }
-
-
-def write(folder, about, weights, safe=False, **settings):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter_config.json").write_text(json.dumps(about))
-    if safe:
-        save_file(weights, folder / "adapter.safetensors")
-    else:
-        torch.save(weights, folder / "pytorch_adapter.bin", **settings)
-    return folder
-
-
-def expected(weights, slot="language", name="is", prefix="bert."):
-    """Our names for the hub's, spelled out."""
-    renamed = {}
-    for key, tensor in weights.items():
-        for part, ours in (
-            ("layer_text_lang_adapters", "adapters"),
-            ("layer_text_task_adapters", "adapters"),
-            ("invertible_lang_adapters", "invertible_adapters"),
-            (f"adapters.{name}.adapter_down.0", f"adapters.{slot}.down"),
-            (f"adapters.{name}.adapter_up", f"adapters.{slot}.up"),
-            (f"invertible_adapters.{name}.F.0", "embeddings.invertible.f.down"),
-            (f"invertible_adapters.{name}.F.2", "embeddings.invertible.f.up"),
-            (f"invertible_adapters.{name}.G.0", "embeddings.invertible.g.down"),
-            (f"invertible_adapters.{name}.G.2", "embeddings.invertible.g.up"),
-        ):
-            key = key.replace(part, ours)
-        key = key if key.startswith(prefix) else prefix + key
-        if ".layer.2." not in key:  # the last layer is left out
-            renamed[key] = tensor
-    return renamed
-
-
-def check(sft, whole):
-    assert not sft.entries
-    assert sft.whole.keys() == whole.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(sft.whole[name], tensor), name
+from tests.exchange.hub import (
+    OPTIONS,
+    H,
+    L,
+    M,
+    about_new,
+    about_old,
+    check,
+    expected,
+    refused,
+    tensors,
+    write,
+)
 
 
 @pytest.mark.parametrize("safe", [False, True])
@@ -252,118 +126,6 @@ class TestActivations:
             f"`adapters.invertible_activation` .* asks for {other}, and the file has {invertible}",
             options=Adapters(**asdict(suiting) | {"invertible_activation": other}),
         )
-
-
-class TestPlaces:
-    """Folders, zips and files as they occur."""
-
-    def test_the_old_torch_format(self, tmp_path):
-        write(tmp_path, about_new(), tensors(), _use_new_zipfile_serialization=False)
-        check(read_adapter(tmp_path, OPTIONS, "language"), expected(tensors()))
-
-    def test_a_sub_folder_and_what_macos_left(self, tmp_path):
-        write(tmp_path / "9a-3f-extracted", about_new(), tensors())
-        (tmp_path / "._adapter_config.json").write_bytes(b"\0\5\x16\7")
-        (tmp_path / "__MACOSX").mkdir()
-        (tmp_path / "__MACOSX" / "adapter_config.json").write_bytes(b"\0")
-        check(read_adapter(tmp_path, OPTIONS, "language"), expected(tensors()))
-
-    @pytest.mark.parametrize("safe", [False, True])
-    def test_the_file_itself(self, tmp_path, safe):
-        write(tmp_path, about_new(), tensors(), safe)
-        file = tmp_path / ("adapter.safetensors" if safe else "pytorch_adapter.bin")
-        check(read_adapter(file, OPTIONS, "language"), expected(tensors()))
-
-    def test_safetensors_are_preferred(self, tmp_path):
-        write(tmp_path, about_new(), tensors(), safe=True)
-        (tmp_path / "pytorch_adapter.bin").write_bytes(b"garbage")
-        check(read_adapter(tmp_path, OPTIONS, "language"), expected(tensors()))
-
-    @pytest.mark.parametrize("safe", [False, True])
-    def test_a_zip_is_read_without_unpacking(self, tmp_path, safe):
-        folder = write(tmp_path / "is", about_new(), tensors(), safe)
-        with zipfile.ZipFile(tmp_path / "is.zip", "w") as archive:
-            for path in folder.iterdir():
-                archive.write(path, f"is/{path.name}")
-        before = sorted(tmp_path.rglob("*"))
-        check(read_adapter(tmp_path / "is.zip", OPTIONS, "language"), expected(tensors()))
-        assert sorted(tmp_path.rglob("*")) == before
-
-
-def refused(source, message, slot="language", options=OPTIONS):
-    with pytest.raises(LtsftError, match=message) as caught:
-        read_adapter(source, options, slot)
-    assert "\n" not in str(caught.value)
-
-
-class TestFilesThatAreRefused:
-    def test_nothing_there(self, tmp_path):
-        refused(tmp_path / "none", "there is none")
-        refused(tmp_path, "to hold one `adapter_config.json`, but holds 0")
-
-    def test_two_adapters(self, tmp_path):
-        write(tmp_path / "a", about_new(), tensors())
-        write(tmp_path / "b", about_new(), tensors())
-        refused(tmp_path, "but holds 2; name the folder of an adapter")
-
-    def test_no_weights(self, tmp_path):
-        write(tmp_path, about_new(), tensors())
-        (tmp_path / "pytorch_adapter.bin").unlink()
-        refused(tmp_path, "adapter.safetensors or pytorch_adapter.bin beside .* holds neither")
-
-    @pytest.mark.parametrize("text", ["{", "[]", "\xff"])
-    def test_a_config_that_is_none(self, tmp_path, text):
-        write(tmp_path, about_new(), tensors())
-        (tmp_path / "adapter_config.json").write_bytes(text.encode("latin1"))
-        refused(tmp_path, "`adapter_config.json` in .* is expected to be (JSON|an object)")
-
-    def test_a_pickle_that_runs_code_does_not_run(self, tmp_path):
-        class Evil:
-            def __reduce__(self):
-                return (open, (str(tmp_path / "was_run"), "w"))
-
-        write(tmp_path, about_new(), {"x": Evil()})
-        refused(tmp_path, "tensors and nothing else, but cannot be read")
-        assert not (tmp_path / "was_run").exists()
-
-    @pytest.mark.parametrize("name", ["pytorch_adapter.bin", "adapter.safetensors"])
-    def test_a_cut_file(self, tmp_path, name):
-        write(tmp_path, about_new(), tensors(), safe=name.endswith("safetensors"))
-        data = (tmp_path / name).read_bytes()
-        (tmp_path / name).write_bytes(data[: len(data) // 2])
-        refused(tmp_path, "tensors and nothing else, but cannot be read")
-
-    @pytest.mark.parametrize("content", [[torch.ones(1)], {"a": 1}, {1: torch.ones(1)}])
-    def test_no_tensors_by_name(self, tmp_path, content):
-        write(tmp_path, about_new(), content)
-        refused(tmp_path, "tensors by name, but holds something else")
-
-    @pytest.mark.parametrize(
-        "member", ["../adapter_config.json", "/tmp/adapter_config.json", "a\\..\\..\\b"]
-    )
-    def test_a_zip_that_points_outside(self, tmp_path, member):
-        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
-            archive.writestr(member, "{}")
-        refused(tmp_path / "x.zip", "files inside of it, but names")
-
-    def test_a_zip_that_grows(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("ltsft.exchange.adapterhub_files._MAX_BYTES", 1000)
-        with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("adapter_config.json", " " * 1001)
-        refused(tmp_path / "x.zip", "expected to be an adapter, but .* takes 1,001 bytes")
-
-    def test_a_zip_that_is_none(self, tmp_path):
-        (tmp_path / "x.zip").write_bytes(b"nothing")
-        refused(tmp_path / "x.zip", "expected to be a zip, but is not")
-
-    def test_a_damaged_zip(self, tmp_path):
-        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
-            archive.writestr("adapter_config.json", json.dumps(about_new()))
-            archive.writestr("pytorch_adapter.bin", b"x" * 500)
-        data = bytearray((tmp_path / "x.zip").read_bytes())
-        data[data.index(b"x" * 500) + 250] = 0
-        (tmp_path / "x.zip").write_bytes(data)
-        refused(tmp_path / "x.zip", "expected to be readable, but: Bad CRC-32")
 
 
 class TestConfigsThatAreRefused:

@@ -1,5 +1,8 @@
 """A fine-tuning that is in place comes off bit for bit, and goes only where it belongs."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -122,3 +125,14 @@ def test_base_digests_see_through_what_is_applied():
     sft(1).apply(model, check_base=False)
     sft(2).apply(model, check_base=False)
     assert base_digests(model, expected) == expected
+
+
+def test_what_is_applied_does_not_keep_its_model_alive():
+    """A server that drops a model with a fine-tuning in it gets the memory back."""
+    model = Net()
+    alive = weakref.ref(model)
+    handle = sft(1).apply(model)
+    del model
+    gc.collect()
+    assert alive() is None
+    assert handle.sft == sft(1)
