@@ -35,12 +35,13 @@ class Keeper:
     def offer(self, ticket: Ticket, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights of a validation if it is the best so far.
 
-        The sanity check before training only has to log the metric.
+        The sanity check before training only has to log the metric; of several loaders Lightning
+        keeps none then.
 
         Raises:
             LtsftError: If the validation did not log the metric.
         """
-        if not self.keeps:
+        if not self.keeps or (trainer.sanity_checking and len(trainer.num_val_batches) > 1):
             return
         value = self.monitor.value(trainer, pl_module)
         if not trainer.sanity_checking:

@@ -9,13 +9,15 @@ from torch import nn
 from ltsft.callbacks.language_sfts import LanguageSfts
 from ltsft.errors import LtsftError
 from ltsft.sparse import Budget, Scope, ScopeRules, Selection
+from ltsft.sparse.names import named_parameters
 
 
 def resolve_scope(rules: ScopeRules | None, pl_module: LightningModule, root: nn.Module) -> Scope:
     """Sort the parameters of `root` by the rules that were given, or the module's own.
 
     Raises:
-        LtsftError: If a rule matches nothing, or something outside `root` trains.
+        LtsftError: If a rule matches nothing, something outside `root` trains, or an embedding has
+            sparse gradients.
     """
     rules = rules or getattr(pl_module, "scope_rules", ScopeRules)()
     scope = rules.resolve(root)
@@ -25,6 +27,12 @@ def resolve_scope(rules: ScopeRules | None, pl_module: LightningModule, root: nn
             raise LtsftError(
                 f"`sft_root` is expected to hold all parameters that train, but `{name}` is "
                 "outside; move it inside or set its `requires_grad` to False."
+            )
+    for name, module in root.named_modules():
+        if getattr(module, "sparse", False) and isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            raise LtsftError(
+                f"`sparse` of the embedding `{name}` is expected to be False, but got True; "
+                "gradients that list rows only cannot be masked entry by entry."
             )
     return scope
 
@@ -38,7 +46,7 @@ def resolve_budget(
         LtsftError: If a budget is missing, or given to a selection that has none; or if nothing is
             maskable, and the selection needs entries.
     """
-    parameters = dict(root.named_parameters())
+    parameters = dict(named_parameters(root))
     num_maskable = sum(parameters[name].numel() for name in scope.maskable)
     if selection.needs_entries and not num_maskable:
         raise LtsftError(

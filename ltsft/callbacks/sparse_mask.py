@@ -1,5 +1,6 @@
 """Lottery-ticket sparse fine-tuning inside one ``trainer.fit``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.phase import Phase
 from ltsft.callbacks.settings import check_order, resolve_budget, resolve_scope
 from ltsft.callbacks.stopping import Patience
-from ltsft.callbacks.trainer_loops import close_pass, is_quick_run, lift_limits, validates_next
+from ltsft.callbacks.trainer_loops import (
+    check_gradients,
+    close_pass,
+    is_quick_run,
+    lift_limits,
+    validates_next,
+    when_built,
+)
 from ltsft.callbacks.until_settled import UntilSettled
 from ltsft.sparse import (
     Budget,
@@ -127,6 +135,7 @@ class SparseMaskCallback(Callback):
         self.program = Program(self.selection, self.rounds, self.rewinding)
         self.sft: SparseFineTuning | None = None
         self._fit: Fit | None = None
+        self._undo_setup: Callable[[], None] | None = None
 
     # ------------------------------------------------------------------ for others to see
 
@@ -159,6 +168,11 @@ class SparseMaskCallback(Callback):
         self.sft = self._fit = None
         lift_limits(trainer)
         check_order(self, self.selection, trainer)
+        self._undo_setup = when_built(pl_module, lambda: self._begin(trainer, pl_module))
+
+    def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the state of the fit, once the module has all its layers."""
+        self._end_setup()
         root = getattr(pl_module, "sft_root", pl_module)
         scope = resolve_scope(self.scope_rules, pl_module, root)
         self._fit = Fit(
@@ -229,6 +243,8 @@ class SparseMaskCallback(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
+        if self.fit.clock.steps_done(trainer) == 0 and pl_module.automatic_optimization:
+            check_gradients(trainer, self.fit.ticket.parameters.items())
         if self.phase == "dense":
             self.selection.observe(self.fit.ticket.candidates())
         if weight := self.fit.clock.settings.l1:
@@ -294,8 +310,14 @@ class SparseMaskCallback(Callback):
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._end_setup()
         if self._fit is not None:
             self._fit.end()
+
+    def _end_setup(self) -> None:
+        if self._undo_setup is not None:
+            self._undo_setup()
+            self._undo_setup = None
 
     @override
     def on_exception(

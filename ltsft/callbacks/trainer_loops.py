@@ -1,10 +1,12 @@
 """The few places where the two phases touch the Trainer's own loops."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
 
 from ltsft.errors import LtsftError
 
@@ -55,6 +57,47 @@ def lift_limits(trainer: Trainer) -> None:
                     "`sparse.sparse` instead."
                 )
     fit.max_epochs, epoch.max_steps = -1, -1
+
+
+def when_built(pl_module: LightningModule, begin: Callable[[], None]) -> Callable[[], None]:
+    """Do something once a module has all its layers, before a checkpoint is loaded into them.
+
+    Lightning sets callbacks up before the module, which may build layers in its ``setup`` or
+    ``configure_model``.
+
+    Returns:
+        Undoes it; what was done stays.
+    """
+    configure = pl_module.configure_model
+
+    def configure_model() -> None:
+        configure()
+        begin()
+
+    pl_module.configure_model = configure_model  # type: ignore[method-assign]
+    return lambda: delattr(pl_module, "configure_model")
+
+
+def check_gradients(trainer: Trainer, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+    """Refuse parameters without a gradient where DDP was not told of them, after a backward pass.
+
+    DDP itself says so at the next forward pass only, and names no strategy of the command line.
+
+    Raises:
+        LtsftError: If there are any.
+    """
+    strategy = trainer.strategy
+    if not isinstance(strategy, DDPStrategy):
+        return
+    if strategy._ddp_kwargs.get("find_unused_parameters", False):
+        return
+    unused = [name for name, p in parameters if p.requires_grad and p.grad is None]
+    if unused:
+        raise LtsftError(
+            "`trainer.strategy` is expected to be `ddp_find_unused_parameters_true` for a model "
+            f"that does not use all its parameters, but {len(unused)} have no gradient "
+            f"(`{unused[0]}`) under `ddp`; set it, or freeze them (`sparse.scope.frozen`)."
+        )
 
 
 def has_validation(trainer: Trainer) -> bool:

@@ -93,7 +93,7 @@ def main(name: str, args: list[str]) -> None:
                 weights,
                 settings,
             )
-            save(model, output)
+            save(model, output, sfts, options.method, weights)
     terms = [f"{w:g} · {name}" if w != 1 else name for name, w in zip(sfts, weights, strict=True)]
     what = " + ".join(terms) if options.method == "sum" else f"{options.method}({', '.join(terms)})"
     written = composed if options.as_sft else type(model).__name__

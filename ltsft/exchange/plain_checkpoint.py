@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ltsft.atomic import whole_folder
+from ltsft.data.encoding.tokenizer import add_prefix_space
 from ltsft.errors import LtsftError
+from ltsft.exchange.model_card import model_card
 from ltsft.sparse import SparseFineTuning, composition
 from ltsft.sparse.composed import task_sft, with_head_of
 
@@ -72,7 +74,7 @@ def compose(
         getattr(transformers, HEADS[head]), base, revision, "--base", **names
     )
     if head == "masked-lm":
-        untie_output_embeddings(model)
+        fresh -= untie_output_embeddings(model)
     if random := sorted(fresh - sfts[task].whole.keys()):
         raise LtsftError(
             f"{task} is expected to bring the whole head of {type(model).__name__}, but lacks "
@@ -89,15 +91,36 @@ def compose(
     return model
 
 
-def save(model: Any, output: Path) -> None:
-    """Save a model and the tokenizer of its base; the folder appears when all is written."""
+def save(
+    model: Any,
+    output: Path,
+    sfts: Mapping[str, SparseFineTuning],
+    method: str = "sum",
+    weights: Sequence[float] | None = None,
+) -> None:
+    """Save a model, a tokenizer that cuts text as in training, and a card.
+
+    Args:
+        model: What :func:`compose` returned.
+        output: A folder that appears when all is written.
+        sfts: The fine-tunings in it, for the card.
+        method: How they were composed.
+        weights: Their factors.
+
+    Raises:
+        LtsftError: If the folder cannot be made.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
+    add_prefix_space(tokenizer)
+    base = model.name_or_path
+    card = model_card(base, sfts, method, weights or [1.0] * len(sfts), tokenizer)
     try:
         with whole_folder(output) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            (temporary / "README.md").write_text(card, encoding="utf-8")
     except (OSError, LtsftError) as error:
         raise LtsftError(f"`--output` cannot be made: {error}.") from error
 

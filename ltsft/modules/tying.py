@@ -5,7 +5,7 @@ from torch import nn
 from ltsft.errors import LtsftError
 
 
-def untie_output_embeddings(model: nn.Module) -> None:
+def untie_output_embeddings(model: nn.Module) -> set[str]:
     """Separate the output embedding matrix from the input embeddings, for good.
 
     Pretrained models share one matrix between input and output. Language fine-tunings change the
@@ -26,6 +26,9 @@ def untie_output_embeddings(model: nn.Module) -> None:
         model: A Hugging Face model with output embeddings; changed in place. Its outputs stay the
             same.
 
+    Returns:
+        Names that no layer uses from then on.
+
     Raises:
         LtsftError: If the model has no output embeddings.
     """
@@ -35,6 +38,7 @@ def untie_output_embeddings(model: nn.Module) -> None:
             "the model is expected to have output embeddings, but "
             f"{type(model).__name__} has none; load it as a masked language model."
         )
+    unused = set()
     for copy, original in _tied_names(model).items():
         parameters = dict(model.named_parameters(remove_duplicate=False))
         if parameters[copy] is parameters[original]:
@@ -44,10 +48,12 @@ def untie_output_embeddings(model: nn.Module) -> None:
         # Input embeddings are used; a name of the head that was only tied to the output is not.
         if not original.startswith(f"{model.base_model_prefix}."):
             model.get_parameter(original).requires_grad_(False)
+            unused.add(original)
     for module in model.modules():
         if hasattr(module, "all_tied_weights_keys"):  # what `save_pretrained` goes by
             module.config.tie_word_embeddings = False  # type: ignore[union-attr]
             module.all_tied_weights_keys = {}  # type: ignore[assignment]
+    return unused
 
 
 def _tied_names(model: nn.Module) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import Parts
 from ltsft.sparse.digest import tensor_digest
+from ltsft.sparse.names import named_buffers, named_parameters
 from ltsft.sparse.scope import tied_names
 from ltsft.sparse.slots import check_slots
 
@@ -183,7 +184,7 @@ def base_digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
         names: Names of parameters.
     """
     ledger = _ledgers.setdefault(model, _Ledger())
-    parameters = dict(model.named_parameters())
+    parameters = dict(named_parameters(model))
     return {name: ledger.digest(name, parameters[name]) for name in names}
 
 
@@ -237,7 +238,7 @@ def _is_inside(name: str, model: nn.Module) -> bool:
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    return dict(model.named_buffers()) | dict(model.named_parameters(remove_duplicate=False))
+    return dict(named_buffers(model)) | dict(named_parameters(model, remove_duplicate=False))
 
 
 def _check_shape(name: str, expected: tuple[int, ...], tensor: Tensor) -> None:

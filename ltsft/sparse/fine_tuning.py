@@ -13,6 +13,7 @@ from ltsft.sparse.applied import Applied
 from ltsft.sparse.delta import SparseDelta
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
+from ltsft.sparse.names import named_parameters
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,7 +68,7 @@ class SparseFineTuning:
             whole: Tensors kept whole, by name.
             metadata: See :class:`Metadata`.
         """
-        parameters = dict(module.named_parameters())
+        parameters = dict(named_parameters(module))
         entries = {}
         for name, indices in mask.indices().items():
             if not len(indices):

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from ltsft.errors import LtsftError
+from ltsft.sparse.names import named_parameters
 
 _NUM_NAMES_SHOWN = 2
 
@@ -48,7 +49,7 @@ class Scope:
             maskable: 90 entries (encoder.weight, encoder.bias); whole: 10 (head.weight, \
 head.bias); frozen: none
         """
-        sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+        sizes = {name: parameter.numel() for name, parameter in named_parameters(module)}
 
         def part(names: tuple[str, ...], unit: str = "") -> str:
             if not names:
@@ -142,7 +143,7 @@ def freeze(module: nn.Module, scope: Scope) -> Callable[[], None]:
     Returns:
         Undoes it.
     """
-    parameters = dict(module.named_parameters())
+    parameters = dict(named_parameters(module))
     stopped = [p for name in scope.frozen if (p := parameters[name]).requires_grad]
     for parameter in stopped:
         parameter.requires_grad_(False)
@@ -173,14 +174,14 @@ def tied_names(module: nn.Module) -> dict[str, list[str]]:
 def _aliases(module: nn.Module) -> dict[str, list[str]]:
     """First name of each parameter -> all its names (more than one where weights are tied)."""
     names: dict[int, list[str]] = defaultdict(list)
-    for name, parameter in module.named_parameters(remove_duplicate=False):
+    for name, parameter in named_parameters(module, remove_duplicate=False):
         names[id(parameter)].append(name)
     return {all_names[0]: all_names for all_names in names.values()}
 
 
 def _owner_classes(module: nn.Module) -> dict[str, set[str]]:
     """First name of each parameter -> names of the classes (with bases) of its owning modules."""
-    first = {id(p): name for name, p in module.named_parameters()}
+    first = {id(p): name for name, p in named_parameters(module)}
     classes: dict[str, set[str]] = {name: set() for name in first.values()}
     for child in module.modules():
         for parameter in child.parameters(recurse=False):

@@ -17,6 +17,7 @@ from ltsft.sparse.fine_tuning import SparseFineTuning
 from ltsft.sparse.holds import Hold, Masked
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
+from ltsft.sparse.names import named_buffers, named_parameters, persistent_buffers
 from ltsft.sparse.ranks import Ranks
 from ltsft.sparse.rewinding import Rewinding, ToStart
 from ltsft.sparse.rounds import Growing, Rounds
@@ -81,11 +82,10 @@ class Ticket:
         self.scope = scope if isinstance(scope, Scope) else (scope or ScopeRules()).resolve(module)
         self.ranks = ranks or Ranks()
         freeze(module, self.scope)
-        everything = dict(module.named_parameters())
+        everything = dict(named_parameters(module))
         self.num_total = sum(parameter.numel() for parameter in everything.values())
         self.parameters = {name: everything[name] for name in self.scope.trained}
-        persistent = module.state_dict(keep_vars=True).keys()
-        self.buffers = [name for name, _ in module.named_buffers() if name in persistent]
+        self.buffers = persistent_buffers(module)
         self.initial = self.copy()
         self.start: Mapping[str, Tensor] = self.initial
         self.early: dict[str, Tensor] = {}
@@ -97,7 +97,7 @@ class Ticket:
 
     def weights(self) -> dict[str, Tensor]:
         """Everything that trains and the buffers, by name: the tensors themselves."""
-        buffers = dict(self.module.named_buffers())  # asked for anew: modules may replace them
+        buffers = dict(named_buffers(self.module))  # asked for anew: modules may replace them
         tensors = {name: parameter.detach() for name, parameter in self.parameters.items()}
         return tensors | {name: buffers[name] for name in self.buffers}
 

@@ -178,17 +178,18 @@ class Task(LightningModule, ABC):
     def scope_rules(self) -> ScopeRules:
         """Which parameters are maskable, whole or frozen.
 
-        Normalisation layers are frozen (Ansell et al., 2022, §4.1). The head is whole, and so is
-        what was initialised afresh inside the encoder: a difference to a random start that is lost
-        cannot be applied. An adapter in training is of that kind. The rest is maskable, unless
-        there are adapters: then it is fixed.
+        Normalisation layers are frozen (Ansell et al., 2022, §4.1), if they are pretrained. The
+        head is whole, and so is what was initialised afresh inside the encoder: a difference to a
+        random start that is lost cannot be applied. An adapter in training is of that kind. The
+        rest is maskable, unless there are adapters: then it is fixed.
         """
         names = [name for name, _ in self.model.named_parameters(remove_duplicate=False)]
         heads = {name.split(".")[0] for name in names if not is_inside(name, self.model)}
         fresh = {name for name in self._fresh if is_inside(name, self.model)}
-        normalised = bool(owned_by(self.model, "*Norm"))
+        norms = owned_by(self.model, "*Norm")
+        pretrained = ["type:*Norm"] if norms.isdisjoint(self._fresh) else [*norms - self._fresh]
         return ScopeRules(
-            whole=sorted(heads) + sorted(fresh), frozen=["type:*Norm"] if normalised else []
+            whole=sorted(heads) + sorted(fresh), frozen=sorted(pretrained) if norms else []
         )
 
     def sft_metadata(self) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextEncoding,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from ltsft.errors import LtsftError
 
@@ -36,20 +43,24 @@ def load_encoder(
 
     Args:
         auto_class: ``AutoModelFor...`` of transformers; says which head the model gets
-            (``AutoModel``: none).
+            (``AutoModel``: none, nor a decoder).
         name: A folder, or a name on the hub.
         revision: Revision on the hub.
         key: The option that gave the name, for error messages.
         **config: Options of the model's configuration, e.g. ``id2label``.
 
     Raises:
-        LtsftError: If there is no such model, or its weights are not those of its architecture.
+        LtsftError: If there is no such model, its weights are not those of its architecture, or it
+            does not take sub-words and their mask alone.
     """
     at = f"{name!r}" + (f" (revision {revision!r})" if revision else "")
+    revision = revision or "main"
     try:
+        if auto_class is AutoModel:
+            auto_class = _encoder_alone(AutoConfig.from_pretrained(name, revision=revision))
         model, report = auto_class.from_pretrained(
             name,
-            revision=revision or "main",
+            revision=revision,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -58,6 +69,13 @@ def load_encoder(
     # transformers raises OSError if nothing is found, and ValueError if it is no such model.
     except (OSError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if "Unrecognized configuration class" in reason:
+            kind = AutoConfig.from_pretrained(name, revision=revision).model_type
+            raise LtsftError(
+                f"`{key}` is expected to be of a type that transformers has {auto_class.__name__} "
+                f"for, but {at} is of type {kind}, which has none; take another model, or another "
+                "task."
+            ) from error
         raise LtsftError(
             f"`{key}` is expected to be a folder with a pretrained model, or the name of one on "
             f"the Hugging Face hub, but {at} cannot be loaded with {auto_class.__name__}: {reason}"
@@ -72,7 +90,42 @@ def load_encoder(
             f"`{min(fresh & inside)}` is missing or has another shape; save or download the model "
             "again."
         )
+    if reason := _refusal(model):
+        raise LtsftError(
+            f"`{key}` is expected to take any number of sub-words and their mask alone, but "
+            f"{type(model).__name__} does not: {reason}"
+        )
     return Encoder(model, fresh)
+
+
+@torch.no_grad()
+def _refusal(model: PreTrainedModel) -> str:
+    """Why a model does not take five sub-words and their mask; empty if it does.
+
+    X-MOD wants to know the language, Nyströmformer certain lengths.
+    """
+    # BigBird, at the sight of a short text, would give up its sparse attention for good.
+    if getattr(model.config, "attention_type", None) == "block_sparse":
+        return ""
+    ids = torch.full((1, 5), 5 % model.get_input_embeddings().num_embeddings)
+    if isinstance(end := getattr(model.config, "eos_token_id", None), int):
+        ids[0, -1] = end  # classifiers of mT5 look for it
+    was_training = model.training
+    model.eval()
+    try:
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except Exception as error:  # whatever a model raises is its answer
+        return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    finally:
+        model.train(was_training)
+    return ""
+
+
+def _encoder_alone(config: PretrainedConfig) -> Any:
+    """The class of a model without a head, nor a decoder if it has one (mT5)."""
+    # Not by `config.is_encoder_decoder`, which an encoder alone sets to False in its own.
+    known = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+    return AutoModelForTextEncoding if known else AutoModel
 
 
 def build_encoder(auto_class: Any, config: dict[str, Any]) -> Encoder:
@@ -82,7 +135,10 @@ def build_encoder(auto_class: Any, config: dict[str, Any]) -> Encoder:
         auto_class: ``AutoModelFor...`` of transformers.
         config: What :func:`config_values` returned.
     """
-    model = auto_class.from_config(AutoConfig.for_model(**config), dtype=torch.float32)
+    model_config = AutoConfig.for_model(**config)
+    if auto_class is AutoModel:
+        auto_class = _encoder_alone(model_config)
+    model = auto_class.from_config(model_config, dtype=torch.float32)
     return Encoder(model, frozenset())
 
 

@@ -18,6 +18,9 @@ def load(stream: str) -> Any:
     In a list, too, ``no``, ``yes``, ``on`` and ``off`` stay text; a truth value is ``true`` or
     ``false`` there.
 
+    ``None`` alone is null: an option of an option (``--model.adapters.invertible null``) passes
+    through jsonargparse as Python's text for it.
+
     Args:
         stream: The text.
 
@@ -25,6 +28,8 @@ def load(stream: str) -> Any:
         >>> load("{no: 1e-3, 010: [no, true], null: x}")
         {'no': 0.001, '010': ['no', True], 'null': 'x'}
     """
+    if stream == "None":
+        return None
     value = _load(stream)
     if not isinstance(value, dict | list):
         return value

@@ -12,12 +12,13 @@ from ltsft.errors import LtsftError
 from ltsft.sparse import Ticket
 
 
-def fake(value, sanity=False):
+def fake(value, sanity=False, num_loaders=1):
     strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)
     return SimpleNamespace(
         callback_metrics={"score": torch.tensor(value)},
         sanity_checking=sanity,
         strategy=strategy,
+        num_val_batches=[1] * num_loaders,
     )
 
 
@@ -62,3 +63,12 @@ def test_a_metric_that_was_never_a_number():
     keeper.offer(ticket, fake(float("nan")), HERE)
     with pytest.raises(LtsftError, match="`score` is expected to be a number at least once in the"):
         keeper.put_back(ticket, "dense")
+
+
+def test_of_several_loaders_the_sanity_check_logs_nothing():
+    """Lightning keeps no metric of theirs then; a validation that logs none is refused."""
+    module, keeper = nn.Linear(2, 1), keeper_of("score/dataloader_idx_0")
+    ticket = Ticket(module)
+    keeper.offer(ticket, fake(1.0, sanity=True, num_loaders=2), HERE)
+    with pytest.raises(LtsftError, match="is expected to be a metric that the validation logs"):
+        keeper.offer(ticket, fake(1.0, num_loaders=2), HERE)

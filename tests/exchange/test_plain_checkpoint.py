@@ -1,13 +1,20 @@
 """A base model with fine-tunings in it: which class, which head, which labels, which weights."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 import transformers
 
+from ltsft.data.encoding.tokenization import tokenize_words
+from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.errors import LtsftError
 from ltsft.exchange.plain_checkpoint import HEAD_OF_TASK, HEADS, compose, save
-from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning
-from tests.tiny import save_base
+from ltsft.sparse import LargestChange, Metadata, SparseDelta, SparseFineTuning, Ticket
+from ltsft.tasks import MaskedLM, QuestionAnswering
+from tests.constructions import CONSTRUCTIONS
+from tests.tiny import save_base, tokenizer
 
 WEIGHT = "bert.encoder.layer.0.output.dense.weight"
 LABELS = ["X", "Y", "Z"]
@@ -136,8 +143,9 @@ class TestHead:
 
 
 def test_it_is_saved_with_its_tokenizer_or_not_at_all(base, tmp_path):
-    model = compose({"task": one("pos", labels=LABELS)}, base)
-    save(model, tmp_path / "new" / "tagger")
+    sfts = {"task": one("pos", labels=LABELS)}
+    model = compose(sfts, base)
+    save(model, tmp_path / "new" / "tagger", sfts)
     again = transformers.AutoModelForTokenClassification.from_pretrained(tmp_path / "new/tagger")
     for name, weight in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
@@ -145,4 +153,73 @@ def test_it_is_saved_with_its_tokenizer_or_not_at_all(base, tmp_path):
     assert tokenizer("w1 w2")["input_ids"] == [0, 6, 7, 2]
     (tmp_path / "file").write_text("")
     with pytest.raises(LtsftError, match="`--output` cannot be made"):
-        save(model, tmp_path / "file" / "tagger")
+        save(model, tmp_path / "file" / "tagger", sfts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_robertas_class"),
+    [
+        *((kind, False) for kind in ("BERT", "RoBERTa", "XLM-R", "DeBERTa-v3", "EuroBERT")),
+        ("mmBERT", False),
+        ("RoBERTa", True),
+    ],
+)
+def test_the_saved_tokenizer_cuts_as_training_did(kind, of_robertas_class, tmp_path):
+    """Running text, and words by the saved tokenizer's setting or as the card says."""
+    lines = ["We don't pay 123456 U.S. dollars, do we?", "They're here; I'll go at 10:30!"]
+    base = CONSTRUCTIONS[kind].save(tmp_path / "base", lines * 3)
+    if of_robertas_class:
+        model = json.loads(Path(base, "tokenizer.json").read_text())["model"]
+        merges = [tuple(pair) for pair in model["merges"]]
+        transformers.RobertaTokenizer(vocab=model["vocab"], merges=merges).save_pretrained(base)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(base)
+    save(model, tmp_path / "composed", {})
+    saved = transformers.AutoTokenizer.from_pretrained(tmp_path / "composed")
+    in_training = load_tokenizer(base, 128)
+    for line in lines:
+        assert saved(line)["input_ids"] == in_training(line)["input_ids"]
+        words = line.split()
+        expected = tokenize_words([words], in_training, 128)["input_ids"][0].tolist()
+        card = Path(tmp_path, "composed", "README.md").read_text()
+        if "a space before each" in card:
+            words = [f" {word}" for word in words]
+        assert saved(words, is_split_into_words=True)["input_ids"] == expected
+
+
+def test_the_card_names_folders_by_their_last_name(base, tmp_path):
+    sfts = {"runs/pos": one("pos", labels=LABELS, language="en")}
+    save(compose(sfts, base), tmp_path / "tagger", sfts, "sum", [0.5])
+    card = (tmp_path / "tagger" / "README.md").read_text()
+    assert "base_model: base\n" in card
+    assert "| runs/pos | pos | en | 1 | 0.5 |" in card
+    assert str(tmp_path) not in card
+    assert "space" not in card
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"), [("Bert", "MaskedLM"), ("Electra", "MaskedLM"), ("BigBird", "Questions")]
+)
+def test_a_head_with_a_random_start_is_in_the_fine_tuning(kind, task, tmp_path):
+    """A base saved without it, normalisation included; composed, it says what the task says."""
+    config = getattr(transformers, f"{kind}Config")(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        vocab_size=65, attention_type="original_full",
+    )  # fmt: skip
+    base = str(tmp_path / "base")
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(base)
+    tokenizer().save_pretrained(base)
+    module = (MaskedLM if task == "MaskedLM" else QuestionAnswering)(base_model=base)
+    ticket = Ticket(module.sft_root, module.scope_rules())
+    for parameter in ticket.parameters.values():
+        parameter.data += torch.rand_like(parameter)
+    ticket.select(LargestChange(), 50)
+    start = {name: ticket.initial[name] for name in ticket.scope.maskable}
+    ticket.rewind()
+    for name, parameter in ticket.parameters.items():
+        parameter.data += torch.rand_like(parameter) * (ticket.mask[name] if name in start else 1)
+    sft = ticket.difference(**module.sft_metadata())
+    save(compose({"sft": sft}, base), tmp_path / "composed", {"sft": sft})
+    again = module.auto_class.from_pretrained(tmp_path / "composed")
+    ids = torch.tensor([[0, 7, 8, 9, 2]])
+    with torch.no_grad():
+        assert torch.equal(again.eval()(ids)[0], module.eval().model(ids)[0])

@@ -355,5 +355,7 @@ def test_a_masked_lm_head_without_weights_trains(tmp_path):
     assert {name for name in sft.whole if not name.startswith("bert.")} == {
         "cls.predictions.transform.dense.weight",
         "cls.predictions.transform.dense.bias",
+        "cls.predictions.transform.LayerNorm.weight",
+        "cls.predictions.transform.LayerNorm.bias",
         "cls.predictions.decoder.bias",
     }

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+import transformers
 from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification
 
 from ltsft.errors import LtsftError
-from ltsft.tasks import MaskedLM
+from ltsft.tasks import MaskedLM, Parser
 from ltsft.tasks.encoder import (
     build_encoder,
     check_inputs,
@@ -16,6 +17,7 @@ from ltsft.tasks.encoder import (
     load_encoder,
     model_inputs,
 )
+from tests.constructions import CONSTRUCTIONS
 from tests.tiny import CONFIGS, save_base
 
 
@@ -99,3 +101,56 @@ def test_tokens_that_a_model_lacks(tmp_path):
     with pytest.raises(LtsftError, match=f"at most the {num_tokens} tokens that .* but has"):
         check_inputs(model, num_tokens + 1, None)
     check_inputs(model, None, None)
+
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "intermediate_size": 24, "vocab_size": 60}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "reason"),
+    [
+        ("Xmod", {"languages": ["en_XX"]}, "Input language unknown"),
+        ("Nystromformer", {"num_landmarks": 4, "segment_means_seq_len": 16}, "shape"),
+    ],
+)
+def test_a_model_that_wants_more_than_text_is_refused(kind, settings, reason, tmp_path):
+    config = getattr(transformers, f"{kind}Config")(**SIZES, **settings)
+    getattr(transformers, f"{kind}ForMaskedLM")(config).save_pretrained(tmp_path / "base")
+    with pytest.raises(LtsftError, match=rf"^`model.init_args.base_model` .*{reason}") as caught:
+        load_encoder(AutoModelForMaskedLM, str(tmp_path / "base"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_language_in_the_config_is_enough_for_xmod(tmp_path):
+    config = transformers.XmodConfig(**SIZES, languages=["en_XX"], default_language="en_XX")
+    transformers.XmodForMaskedLM(config).save_pretrained(tmp_path / "base")
+    assert load_encoder(AutoModelForMaskedLM, str(tmp_path / "base")).model.training is False
+
+
+def test_sparse_attention_stays(tmp_path):
+    """BigBird gives it up at the sight of a short text."""
+    config = transformers.BigBirdConfig(**SIZES, block_size=4, num_random_blocks=1)
+    transformers.BigBirdForMaskedLM(config).save_pretrained(tmp_path / "base")
+    model, _ = load_encoder(AutoModelForMaskedLM, str(tmp_path / "base"))
+    assert model.bert.attention_type == "block_sparse"
+
+
+def test_a_type_without_the_head_is_refused_by_name(tmp_path):
+    base = CONSTRUCTIONS["mT5"].save(tmp_path / "base", ["a b c"])
+    with pytest.raises(LtsftError, match="has AutoModelForMaskedLM for, but .* is of type mt5"):
+        MaskedLM(base_model=base)
+
+
+def test_a_parser_takes_the_encoder_alone(tmp_path):
+    """Also when it is built again from a checkpoint."""
+    base = CONSTRUCTIONS["mT5"].save(tmp_path / "base", ["a b c"])
+    parser = Parser(base_model=base, labels=["root", "dep"], root="first_token")
+    assert not any("decoder" in name for name, _ in parser.named_parameters())
+    again = Parser(
+        base_model="gone",
+        labels=["root", "dep"],
+        root="first_token",
+        model_config=config_values(parser.model),
+    )
+    assert again.state_dict().keys() == parser.state_dict().keys()

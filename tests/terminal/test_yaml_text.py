@@ -37,6 +37,18 @@ def test_all_else_is_as_it_was(text):
     assert load(text) == yaml.safe_load(text.replace("1e-3", "0.001"))
 
 
+@pytest.mark.parametrize("value", ["null", "None"])
+def test_an_option_of_an_option_may_be_null(value):
+    """It passes through two parsers, of which the inner one gets Python's text for it."""
+    base = save_base(Path("base"))
+    Path("text.txt").write_text("w1 w2\n" * 30)
+    command = ["fit", "--model", "MaskedLM", "--model.base_model", base, "--data", "TextData"]
+    command += ["--data.text", "text.txt", "--data.max_length", "16"]
+    command += ["--sparse.selection", "NoEntries", "--model.adapters.task_reduction_factor", value]
+    cli = SftCLI(command, run=False)
+    assert cli.model.adapters.task_reduction_factor is None
+
+
 def test_in_lists_only_true_and_false_are_truth_values():
     assert load("[no, sv, true, off]") == ["no", "sv", True, "off"]
 

@@ -75,6 +75,8 @@ def add_prefix_space(tokenizer: Any) -> bool:
         return False
     first["add_prefix_space"] = True
     tokenizer._tokenizer = type(backend).from_str(json.dumps(state))
+    if "add_prefix_space" in tokenizer.init_kwargs:  # RoBERTa's class is built anew from it
+        tokenizer.init_kwargs["add_prefix_space"] = tokenizer.add_prefix_space = True
     return True
 
 

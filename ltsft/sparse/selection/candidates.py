@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ltsft.sparse.mask import Mask
+from ltsft.sparse.names import named_parameters
 from ltsft.sparse.ranking import Scores, select_largest
 from ltsft.sparse.ranks import Ranks
 from ltsft.sparse.scope import Scope
@@ -41,7 +42,7 @@ class Candidates:
 
     @cached_property
     def _by_name(self) -> dict[str, nn.Parameter]:
-        return dict(self.module.named_parameters())
+        return dict(named_parameters(self.module))
 
     def differences(self) -> Iterator[tuple[str, Tensor]]:
         """Name and θ - θ⁰ of each maskable parameter, one tensor at a time, in :attr:`dtype`."""

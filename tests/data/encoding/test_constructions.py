@@ -7,22 +7,20 @@ as it was saved, on the words with blanks between them.
 from pathlib import Path
 
 import pytest
-from tokenizers import (
-    Regex,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from ltsft.data.encoding.tokenization import tokenize_words
 from ltsft.data.encoding.tokenizer import load_tokenizer
+from tests.constructions import (
+    byte_level,
+    deberta,
+    gemma,
+    llama,
+    metaspace,
+    train_tokenizer,
+    wordpiece,
+)
 
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 LINES = [
     "We don't pay 123456 U.S. dollars, do we?",
     "They're here; I'll go at 10:30!",
@@ -33,58 +31,6 @@ SENTENCES = [
     ["naïve", "(", "café", ")", "they're", "10:30", "!"],
     ["x"],
 ]
-LLAMA = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def wordpiece():
-    tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return tokenizer, trainers.WordPieceTrainer(vocab_size=300, special_tokens=SPECIAL)
-
-
-def byte_level(*before):
-    tokenizer = Tokenizer(models.BPE())
-    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not before)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*before, bytes_of]) if before else bytes_of
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    return tokenizer, trainers.BpeTrainer(
-        vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet
-    )
-
-
-def llama():
-    return byte_level(pre_tokenizers.Split(Regex(LLAMA), "isolated"))
-
-
-def metaspace():
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
-    )
-    return tokenizer, trainers.UnigramTrainer(
-        vocab_size=200, special_tokens=SPECIAL, unk_token="<unk>"
-    )
-
-
-def deberta():
-    tokenizer, trainer = metaspace()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    return tokenizer, trainer
-
-
-def gemma():
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    # SentencePiece, by which these are trained, merges no pieces of two words.
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
-    return tokenizer, trainers.BpeTrainer(vocab_size=300, special_tokens=SPECIAL)
-
-
 CONSTRUCTIONS = {
     "BERT": wordpiece,
     "RoBERTa, ModernBERT": byte_level,
@@ -97,18 +43,7 @@ CONSTRUCTIONS = {
 
 @pytest.fixture(params=CONSTRUCTIONS)
 def name(request):
-    tokenizer, trainer = CONSTRUCTIONS[request.param]()
-    trainer.show_progress = False
-    tokenizer.train_from_iterator([f" {line}" for line in LINES] * 3, trainer)
-    if request.param == "Gemma, mmBERT":  # what their files have; blanks are "▁" by then
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        "<s> $A </s>", "<s> $A </s> $B </s>", [("<s>", 0), ("</s>", 2)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", cls_token="<s>",
-        sep_token="</s>", mask_token="<mask>", model_max_length=128,
-    ).save_pretrained("tokenizer")  # fmt: skip
+    train_tokenizer(CONSTRUCTIONS[request.param], LINES * 3).save_pretrained("tokenizer")
     return str(Path("tokenizer"))
 
 

@@ -1,0 +1,130 @@
+"""Users' modules, built late, compiled or odd: the same fine-tuning, or one true line."""
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+
+from ltsft.callbacks import Phase
+from ltsft.errors import LtsftError
+from ltsft.sparse import ScopeRules
+from tests.callbacks.plain import Plain, callback, data, trainer, values
+
+
+def fit(module, loaders=None, strategy="auto", **settings):
+    sft = callback(scope=ScopeRules(whole=["layers.3.bias"]), **settings)
+    trainer(sft, strategy=strategy, devices=1).fit(module, data(), loaders or data(seed=2))
+    return sft.sft
+
+
+class Late(Plain):
+    """Has no layer before it is asked to build them, once or each time."""
+
+    def __init__(self):
+        super().__init__()
+        del self.layers
+
+    def build(self):
+        if not hasattr(self, "layers"):
+            self.layers = Plain().layers
+
+
+class InConfigureModel(Late):
+    def configure_model(self):
+        self.build()
+
+
+class InSetup(Late):
+    def setup(self, stage):
+        self.build()
+
+
+@pytest.mark.parametrize("late", [InConfigureModel, InSetup])
+def test_layers_may_be_built_late(late):
+    """Judged by the same module with its layers from the beginning."""
+    module = late()
+    sft = fit(module)
+    assert sft == fit(Plain())
+    assert sft.entries
+    assert "configure_model" not in vars(module)
+
+
+@pytest.mark.parametrize("late", [InConfigureModel, InSetup])
+def test_late_layers_resume(late, tmp_path):
+    """The checkpoint is loaded into what was built; from both phases."""
+    settings = {"dense": Phase(max_epochs=2), "sparse": Phase(max_epochs=2)}
+    each_epoch = ModelCheckpoint(dirpath=tmp_path, save_top_k=-1)
+    whole = callback(**settings)
+    trainer(whole, each_epoch, enable_checkpointing=True).fit(late(), data())
+    checkpoints = sorted(tmp_path.glob("*.ckpt"))
+    assert len(checkpoints) == 4
+    for path in checkpoints:
+        again = callback(**settings)
+        trainer(again).fit(late(), data(), ckpt_path=path)
+        assert again.sft == whole.sft
+
+
+@pytest.mark.parametrize("what", ["layers", "module"])
+def test_compiled_modules_have_the_names_of_plain_ones(what):
+    """`torch.compile` puts `_orig_mod` into names; a fine-tuning goes by the names without."""
+    module = Plain()
+    if what == "layers":
+        module.layers = torch.compile(module.layers, backend="eager")
+        sft = fit(module)
+    else:
+        sft = fit(torch.compile(module, backend="eager"))
+    assert sft == fit(Plain())
+    assert sft.whole.keys() == {"layers.3.bias"}
+
+
+def test_a_fine_tuning_is_applied_to_a_compiled_model_and_taken_off():
+    sft = fit(Plain())
+    plain, compiled = Plain(), Plain()
+    compiled.layers = torch.compile(compiled.layers, backend="eager")
+    before = values(compiled)
+    with sft.apply(plain), sft.apply(compiled):
+        for (_, here), there in zip(compiled.named_parameters(), plain.parameters(), strict=True):
+            assert torch.equal(here, there)
+    assert all(torch.equal(value, before[name]) for name, value in values(compiled).items())
+
+
+@pytest.mark.parametrize("embedding", [nn.Embedding, nn.EmbeddingBag])
+def test_sparse_gradients_are_refused(embedding):
+    module = Plain()
+    module.words = embedding(5, 2, sparse=True)
+    with pytest.raises(LtsftError, match=r"`sparse` of the embedding `words` is expected to be Fa"):
+        fit(module)
+
+
+class TwoLoaders(Plain):
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        super().validation_step(batch, batch_idx)
+
+
+def test_a_metric_of_one_of_several_loaders_chooses_the_weights():
+    """In the sanity check there is none of that name yet."""
+    loaders = [data(seed=2), data(seed=3)]
+    sft = fit(TwoLoaders(), loaders, monitor="val_loss/dataloader_idx_0", mode="min")
+    of_the_first = fit(Plain(), data(seed=2), monitor="val_loss", mode="min")
+    assert sft == of_the_first
+    assert sft.metadata.phases["dense"]["monitor"] == "val_loss/dataloader_idx_0"
+
+
+class Unused(Plain):
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Linear(2, 2)
+
+
+def test_unused_parameters_under_ddp():
+    """One line that names the strategy, with which the fit works."""
+    try:
+        with pytest.raises(LtsftError, match=r"`ddp_find_unused_parameters_true`.*`unused.weight`"):
+            fit(Unused(), strategy="ddp")
+        sft = fit(Unused(), strategy="ddp_find_unused_parameters_true")
+        assert sft.num_params == 10
+        assert not any(name.startswith("unused") for name in sft.entries)
+        assert fit(Unused(), strategy=DDPStrategy(find_unused_parameters=True)) == sft
+    finally:
+        torch.distributed.destroy_process_group()
