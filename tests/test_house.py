@@ -18,6 +18,7 @@ ROOMS = [
     "version",
     "atomic",
     "batch",
+    "files",
     "sparse",
     "metrics",
     "modules",
@@ -46,6 +47,7 @@ ALONE = {
     "version": set(),
     "atomic": set(),
     "batch": set(),
+    "files": set(),
 }
 """All that some rooms stand on, beside Python's own library and rooms of ours."""
 

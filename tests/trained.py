@@ -81,5 +81,6 @@ def train(folder: Path) -> Trained:
     command = ["fit", *TAGGER, "--model.base_model", base]
     command += ["--model.base_sfts", f"[{languages['aa']}]"]
     command += ["--data.train", f"{{aa: {treebank}}}", "--data.validation", f"{{aa: {treebank}}}"]
-    assert main([*command, *QUICK, "--trainer.default_root_dir", task]) == 0
+    command += [*QUICK, "--keep_checkpoints", "true"]
+    assert main([*command, "--trainer.default_root_dir", task]) == 0
     return Trained(base, str(text), treebank, languages, task)

@@ -15,7 +15,7 @@ from ltsft.data.source import Source
 from ltsft.errors import LtsftError
 from ltsft.metrics.bootstrap import Score, bootstrap, compare, f1, ratio
 from ltsft.metrics.span_f1 import labelled_spans
-from ltsft.terminal.complaints import PlainParser
+from ltsft.terminal.plain_parser import PlainParser
 from ltsft.terminal.table import table
 
 Rows = list[tuple[list[str], list[Any]]]

@@ -5,8 +5,8 @@ jsonargparse has completions of its own: one made by shtab is 120 MB for a comma
 all options in it and imports nothing.
 """
 
-from ltsft.terminal.complaints import PlainParser
 from ltsft.terminal.dispatch import COMMANDS
+from ltsft.terminal.plain_parser import PlainParser
 
 _SCRIPT = """\
 _ltsft() {{

@@ -7,8 +7,8 @@ from ltsft.errors import LtsftError
 from ltsft.exchange.plain_checkpoint import HEADS, compose, save
 from ltsft.sparse import SparseFineTuning, composition
 from ltsft.sparse.composed import compose_sft
-from ltsft.terminal.complaints import PlainParser
 from ltsft.terminal.output import libraries_on_stdout
+from ltsft.terminal.plain_parser import PlainParser
 
 SETTINGS = {"density": "ties", "drop": "dare", "seed": "dare"}
 """Option -> the method it belongs to."""

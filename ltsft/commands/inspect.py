@@ -7,7 +7,7 @@ from typing import Any
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.slot import AdapterSlot
 from ltsft.sparse import EncoderSize, Equivalents, SparseFineTuning
-from ltsft.terminal.complaints import PlainParser
+from ltsft.terminal.plain_parser import PlainParser
 from ltsft.terminal.table import table
 
 _NUM_TENSORS_SHOWN = 10

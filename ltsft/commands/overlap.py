@@ -10,7 +10,7 @@ from typing import Any
 from ltsft.atomic import whole_file
 from ltsft.errors import LtsftError
 from ltsft.sparse import Overlap, SparseFineTuning, overlap
-from ltsft.terminal.complaints import PlainParser
+from ltsft.terminal.plain_parser import PlainParser
 from ltsft.terminal.table import table
 
 

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
@@ -19,8 +20,9 @@ from ltsft.data.serving.collate import Collator
 from ltsft.data.serving.examples import LabelledExamples, LanguageExamples
 from ltsft.data.serving.loading import EvaluationLoader, TrainingLoader
 from ltsft.data.serving.sampling import Mixing
-from ltsft.data.source import Source, Sources
+from ltsft.data.source import Source, Sources, by_language
 from ltsft.errors import LtsftError
+from ltsft.files import STDIN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,10 +51,11 @@ class LabelledData(DataModule, Generic[Example]):
     Args:
         tokenizer: Model whose tokenizer to use: a folder, or a name on the hub. The command line
             takes it from `model.base_model`.
-        train: Language code → training data.
-        validation: Language code → validation data.
-        test: Language code → test data.
-        predict: Language code → data to predict for; its labels are not looked at.
+        train: Training data: a path or a list of paths, whose names tell their languages
+            (``en-train.conllu``); or language code → path or paths.
+        validation: Validation data, likewise.
+        test: Test data, likewise.
+        predict: Data to predict for, likewise; labels are not looked at, and may be missing.
         max_examples: Training examples to take of each language at the most, the first ones. The
             paper takes 15,000 sentences of each language to train parsers on several.
         temperature: How several training languages are mixed. 1: every example once a pass. Above:
@@ -99,10 +102,7 @@ class LabelledData(DataModule, Generic[Example]):
                 "; leave it out to train on everything."
             )
         self.sources = {
-            role: {
-                language: Source.of(source, f"data.init_args.{role}.{language}")
-                for language, source in (sources or {}).items()
-            }
+            role: by_language(sources, f"data.init_args.{role}")
             for role, sources in (
                 ("train", train),
                 ("validation", validation),
@@ -110,9 +110,17 @@ class LabelledData(DataModule, Generic[Example]):
                 ("predict", predict),
             )
         }
+        for role in ("train", "validation", "test"):
+            parts = chain.from_iterable(self.sources[role].values())
+            if any(source.path == STDIN for source in parts):
+                raise LtsftError(
+                    f"`data.init_args.{role}` is expected to be in files, but got {STDIN!r}; only "
+                    "what is to be predicted may come through a pipe."
+                )
+        self.max_examples = max_examples
         if max_examples is not None:
-            for source in self.sources["train"].values():
-                source.limit = min(source.limit or max_examples, max_examples)
+            for source in chain.from_iterable(self.sources["train"].values()):
+                source.limit = min(source.limit or max_examples, max_examples)  # read no more
         self.tokenizer_name = tokenizer
         self.max_length = max_length
         self._tokenizer: PreTrainedTokenizerFast | None = None
@@ -218,6 +226,18 @@ class LabelledData(DataModule, Generic[Example]):
     def training_languages(self) -> list[str]:
         return list(self.sources["train"])
 
+    def give(self, role: str, language: str, examples: list[Example]) -> None:
+        """Take examples from memory, beside those in files.
+
+        Args:
+            role: ``train``, ``validation``, ``test`` or ``predict``.
+            language: Their language code.
+            examples: What :meth:`read` would return.
+        """
+        self.sources[role].setdefault(language, [Source("memory")])
+        self._examples[role, language] = examples
+        self._tokenized.pop((role, language), None)
+
     def examples(self, stage: str, language: str) -> list[Example]:
         """The examples of a language in an evaluation stage, in order."""
         return self._read(ROLE_OF_STAGE[stage], language)
@@ -297,7 +317,9 @@ class LabelledData(DataModule, Generic[Example]):
 
     def _read(self, role: str, language: str) -> list[Example]:
         if (role, language) not in self._examples:
-            self._examples[role, language] = self.read(self.sources[role][language], role)
+            parts = (self.read(source, role) for source in self.sources[role][language])
+            most = self.max_examples if role == "train" else None
+            self._examples[role, language] = list(islice(chain.from_iterable(parts), most))
         return self._examples[role, language]
 
     def _tokenize(self, role: str, language: str) -> Columns:
@@ -307,5 +329,5 @@ class LabelledData(DataModule, Generic[Example]):
         return self._tokenized[role, language]
 
     def _name(self, role: str, language: str) -> str:
-        source = self.sources[role][language]
-        return f"`{source.option}` ({source.path})"
+        sources = self.sources[role][language]
+        return f"`{sources[0].option}` ({', '.join(source.path for source in sources)})"

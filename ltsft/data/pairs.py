@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ltsft.data.artificial.language import Language, Split
+from ltsft.data.formats.lines import numbered_lines
 from ltsft.data.reading import read
 from ltsft.data.source import Source
 from ltsft.data.table import Table
@@ -29,7 +30,8 @@ class LabelledTexts:
 def read_pairs(source: Source, role: str, *, texts: Sequence[str]) -> list[LabelledTexts]:
     """Read labelled texts from any source: a table, or the pairs of a built-in language.
 
-    A table without a column `label` has no labels. Numbers as labels become strings.
+    A table without a column `label` has no labels. Numbers as labels become strings. What single
+    sentences are to be predicted of may be plain text, a sentence a line.
 
     Args:
         source: Where they are.
@@ -50,6 +52,9 @@ def read_pairs(source: Source, role: str, *, texts: Sequence[str]) -> list[Label
             yield LabelledTexts((pair.premise, pair.hypothesis), pair.label)
 
     def of_file(path: str) -> Iterable[LabelledTexts]:
+        if role == "predict" and len(texts) == 1:
+            lines = (line.strip() for _, line in numbered_lines(path))
+            return [LabelledTexts((line,), None) for line in lines if line][: source.limit]
         raise LtsftError(
             f"`{source.option}` is expected to be a table (*.tsv, *.csv, *.jsonl, *.json, "
             f"*.parquet, or a data set), but {path} is named like none; rename it."

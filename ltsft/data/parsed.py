@@ -1,10 +1,11 @@
 """Sentences with dependency trees, whatever they were read from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ltsft.batch import NOWHERE
 from ltsft.data.formats.conllu import Sentence, read_conllu
+from ltsft.data.formats.plain import is_plain, read_plain
 from ltsft.data.formats.trees import find_fault
 from ltsft.data.reading import read
 from ltsft.data.source import Source
@@ -37,10 +38,30 @@ def read_parsed(source: Source, role: str, *, trees: bool = True) -> list[Senten
             Sentence(s.words, s.tags, s.heads, s.relations, line=line)
             for line, s in enumerate(language.sentences(number, split), start=1)
         ),
-        file=lambda path: read_conllu(path, limit=source.limit, trees=trees),
+        file=lambda path: (
+            _plain(path, source.limit)
+            if role == "predict" and is_plain(path, num_columns=10)
+            else read_conllu(path, limit=source.limit, trees=trees)
+        ),
         table=lambda table: _read_table(table, trees),
     )
     return list(sentences)
+
+
+def _plain(path: str, limit: int | None) -> Iterator[Sentence]:
+    for number, words in enumerate(read_plain(path, limit=limit), start=1):
+        yield without_tree(words, number)
+
+
+def without_tree(words: Sequence[str], line: int = 1) -> Sentence:
+    """A sentence whose tree is not known.
+
+    Args:
+        words: Its words.
+        line: Where it begins.
+    """
+    nothing = ["_"] * len(words)
+    return Sentence(list(words), nothing, [NOWHERE] * len(words), nothing, line)
 
 
 def _read_table(table: Table, trees: bool) -> Iterator[Sentence]:

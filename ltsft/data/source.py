@@ -1,15 +1,12 @@
 """Where examples come from: a file, a built-in language, or a table."""
 
+import re
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ltsft.data.formats.rows import SUFFIXES
 from ltsft.errors import LtsftError
-
-ARTIFICIAL = "artificial:"
-
-PARQUET = ".parquet"
+from ltsft.files import ARTIFICIAL, PARQUET, STDIN, TABLE_SUFFIXES
 
 _SPLITS = {"predict": "test"}
 """Splits that are not named like the role they are for."""
@@ -20,7 +17,8 @@ class Source:
     """Where examples come from.
 
     Args:
-        path: A local file; ``artificial:<language>`` for a built-in language; or what
+        path: A local file, or ``-`` for what comes through a pipe; ``artificial:<language>`` for a
+            built-in language; or what
             ``datasets.load_dataset`` takes: a name on the Hugging Face hub or a local folder. A
             file named ``*.tsv`` (quotes are ordinary characters), ``*.csv``, ``*.jsonl``,
             ``*.json`` or ``*.parquet`` is a table, any other is read in the data module's format.
@@ -75,30 +73,73 @@ class Source:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a local file, in whatever format."""
-        return not self.is_artificial and Path(self.path).is_file()
+        """Whether it is a local file, in whatever format, or what comes through a pipe."""
+        return self.path == STDIN or (not self.is_artificial and Path(self.path).is_file())
 
     @property
     def is_text_table(self) -> bool:
         """Whether it is a local file that :func:`~ltsft.data.formats.rows.read_rows` reads."""
-        return self.is_file and Path(self.path).suffix in SUFFIXES
+        return self.is_file and Path(self.path).suffix in TABLE_SUFFIXES
 
     @property
     def is_plain_file(self) -> bool:
         """Whether it is a local file in a data module's own format, not a table."""
-        return self.is_file and Path(self.path).suffix not in (*SUFFIXES, PARQUET)
+        return self.is_file and Path(self.path).suffix not in (*TABLE_SUFFIXES, PARQUET)
 
     @property
     def language(self) -> str:
-        """A language code guessed from the path: the built-in language's or the file's name."""
+        """A language code guessed from the path: the built-in language's, or of the file's name.
+
+        Of a name that begins with two or three small letters, like ``hsb-test`` or
+        ``en_ewt-ud-train``, these; else the whole name. What comes through a pipe is ``und``,
+        undetermined.
+        """
         if self.is_artificial:
             return self.path.removeprefix(ARTIFICIAL)
-        return Path(self.path).stem
+        if self.path == STDIN:
+            return "und"
+        stem = Path(self.path).stem
+        code = re.match(r"[a-z]{2,3}(?=[-_.])", stem)
+        return code[0] if code else stem
 
     def split_for(self, role: str) -> str:
         """The split to take where there are several: the one that was asked for, or the role's."""
         return self.split or _SPLITS.get(role, role)
 
 
-Sources = dict[str, str | Source]
-"""Language code → where its data is."""
+Part = str | Source
+"""Where some data are: a path, or more about it."""
+
+Sources = dict[str, Part | list[Part]] | Part | list[Part]
+"""Where data are: in one place or a list of them, whose languages their names tell; or language
+code → place or places."""
+
+
+def names_languages(sources: Sources | None) -> bool:
+    """Whether data are said by language, and not only where they are."""
+    return isinstance(sources, dict) and "path" not in sources
+
+
+def by_language(sources: Sources | None, option: str) -> dict[str, list[Source]]:
+    """Where the data of each language are, in whatever form that was said.
+
+    Args:
+        sources: The form.
+        option: The option that says it.
+
+    Example:
+        >>> by_language(["en-a.txt", "en-b.txt", "hsb.txt"], "data.train").keys()
+        dict_keys(['en', 'hsb'])
+    """
+    found: dict[str, list[Source]] = {}
+    if isinstance(sources, dict) and not names_languages(sources):
+        sources = Source(**sources)  # type: ignore[arg-type]
+    if isinstance(sources, dict):
+        for language, parts in sources.items():
+            places = parts if isinstance(parts, list) else [parts]
+            found[language] = [Source.of(place, f"{option}.{language}") for place in places]
+        return found
+    for place in sources if isinstance(sources, list) else [sources] if sources else []:
+        source = Source.of(place, option)
+        found.setdefault(source.language, []).append(source)
+    return found

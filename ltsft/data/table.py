@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ltsft.data.encoding.digest import file_digest
-from ltsft.data.formats.rows import SUFFIXES, Row, read_rows
-from ltsft.data.source import ARTIFICIAL, PARQUET, Source
+from ltsft.data.formats.rows import Row, read_rows
+from ltsft.data.source import Source
 from ltsft.errors import LtsftError
+from ltsft.files import DATA_SUFFIXES, PARQUET, no_data
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_FILE_SUFFIXES = {*SUFFIXES, PARQUET, ".conllu", ".conll", ".iob2", ".iob", ".bio", ".txt"}
 
 
 class Table:
@@ -138,7 +138,7 @@ def _load(source: Source, role: str) -> Any:
         split = source.split or "train"  # the one file is the whole table, whatever it is for
     elif path.is_dir():
         arguments = {"path": str(path)}
-    elif _HUB_NAME.fullmatch(source.path) and path.suffix not in _FILE_SUFFIXES:
+    elif _HUB_NAME.fullmatch(source.path) and path.suffix not in DATA_SUFFIXES:
         arguments = {"path": source.path}
     else:
         arguments = {}
@@ -150,10 +150,7 @@ def _load(source: Source, role: str) -> Any:
         except Exception as error:
             # Whatever the library or the network raises, the user needs one line about the source.
             reason = _one_line(error)
-    raise LtsftError(
-        f"`{source.option}` is expected to be where data is, but {source.path!r} is neither a "
-        f"file, nor `{ARTIFICIAL}<language>`, nor a data set that could be loaded: {reason}."
-    )
+    raise no_data(source.option, source.path, reason)
 
 
 def _one_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from ltsft.data.artificial.language import Language, Split
 from ltsft.data.formats.conllu import read_conllu
 from ltsft.data.formats.iob2 import read_iob2
+from ltsft.data.formats.plain import is_plain, read_plain
 from ltsft.data.reading import read
 from ltsft.data.source import Source
 from ltsft.data.table import Table
@@ -74,6 +75,10 @@ def read_tagged(
             yield TaggedSentence(list(s.words), list(s.entities if format == "iob2" else tags))
 
     def of_file(path: str) -> Iterator[TaggedSentence]:
+        if role == "predict" and is_plain(path, num_columns=2 if format == "iob2" else 10):
+            for words in read_plain(path, limit=source.limit):
+                yield TaggedSentence(words, ["_"] * len(words))
+            return
         if format == "iob2":
             for entity in read_iob2(path, limit=source.limit):
                 yield TaggedSentence(entity.words, entity.tags)

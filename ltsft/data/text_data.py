@@ -1,5 +1,6 @@
 """Raw text of one language for masked language modelling."""
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,9 +15,10 @@ from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.data.serving.examples import Examples
 from ltsft.data.serving.loading import EvaluationLoader, TrainingLoader
 from ltsft.data.serving.masking import MaskingCollator
-from ltsft.data.source import Source
+from ltsft.data.source import Source, Sources, by_language, names_languages
 from ltsft.data.text import corpus_key, read_text
 from ltsft.errors import LtsftError
+from ltsft.files import STDIN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -36,9 +38,11 @@ class TextData(DataModule):
     Args:
         tokenizer: Model whose tokenizer to use: a folder, or a name on the hub. The command line
             takes it from `model.base_model`.
-        language: Language code; by default the name of the file or built-in language of `text`.
+        language: Language code; by default what the name of the file, or built-in language, of
+            `text` tells.
         text: The corpus: a file with a sentence or paragraph per line, ``artificial:<language>``,
-            or a `datasets` table with a column `text`.
+            a `datasets` table with a column `text`, or a list of these; or the language code → one
+            or several of them.
         validation: Another corpus to validate on. By default a share of `text` is held out.
         held_out: Share of the blocks to hold out, the first ones, at least one; 0 for no
             validation. Not used if there is a `validation` corpus.
@@ -57,8 +61,8 @@ class TextData(DataModule):
         self,
         tokenizer: str = "",
         language: str = "",
-        text: str | Source = "",
-        validation: str | Source | None = None,
+        text: Sources = "",
+        validation: Sources | None = None,
         held_out: float = 0.05,
         max_length: int = 256,
         mask_probability: float = 0.15,
@@ -88,12 +92,12 @@ class TextData(DataModule):
                 "`data.init_args.mask_probability` is expected to be above 0 and at most 1, but "
                 f"got {mask_probability}."
             )
-        self.text = Source.of(text, "data.init_args.text")
-        self.validation = (
-            None if validation is None else Source.of(validation, "data.init_args.validation")
-        )
+        self.language, self.text = _of_one_language(text, language, "data.init_args.text")
+        self.validation = None
+        if validation is not None:
+            option = "data.init_args.validation"
+            _, self.validation = _of_one_language(validation, self.language, option)
         self.tokenizer_name = tokenizer
-        self.language = language or self.text.language
         self.held_out = held_out
         self.max_length = max_length
         self.mask_probability = mask_probability
@@ -171,21 +175,44 @@ class TextData(DataModule):
         return Examples(self._blocks[role]), self._collator  # type: ignore[arg-type]
 
     def _cut(
-        self, tokenizer: "PreTrainedTokenizerFast", source: Source, role: str, min_blocks: int
+        self, tokenizer: "PreTrainedTokenizerFast", parts: list[Source], role: str, min_blocks: int
     ) -> tuple[Tensor, Tensor]:
         def cut() -> dict[str, Tensor]:
             blocks, is_text = cut_blocks(
-                read_text(source, role),
+                chain.from_iterable(read_text(source, role) for source in parts),
                 tokenizer,
                 self.max_length,
-                option=source.option,
+                option=parts[0].option,
                 min_blocks=min_blocks,
                 progress=self.is_first_rank,
             )
             return {"blocks": blocks, "is_text": is_text}
 
-        corpus = corpus_key(source, role)
+        corpus = [key for source in parts for key in corpus_key(source, role)]
         # The number needed too: a result from the cache is not counted again.
         settings = [tokenizer_digest(tokenizer), str(self.max_length), str(min_blocks)]
         result = cached(["blocks", *corpus, *settings], cut)
         return result["blocks"], result["is_text"]
+
+
+def _of_one_language(sources: Sources, language: str, option: str) -> tuple[str, list[Source]]:
+    """The language of a corpus and its parts.
+
+    Raises:
+        LtsftError: If there are several languages.
+    """
+    found = by_language(sources, option)
+    parts = [source for parts in found.values() for source in parts]
+    if any(source.path == STDIN for source in parts):
+        raise LtsftError(f"`{option}` is expected to be in files, but got {STDIN!r}, a pipe.")
+    if names_languages(sources) and language and list(found) != [language]:
+        raise LtsftError(
+            f"`{option}` is expected to be of the language {language}, as `data.init_args.language`"
+            f" or `text` says, but is of {', '.join(found)}."
+        )
+    if not language and len(found) > 1:
+        raise LtsftError(
+            f"`{option}` is expected to be of one language, for which a fine-tuning is made, but "
+            f"is of {', '.join(found)}; give one, or say which it is (`data.init_args.language`)."
+        )
+    return language or next(iter(found)), parts

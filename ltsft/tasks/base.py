@@ -86,7 +86,7 @@ class Task(LightningModule, ABC):
     def __init__(
         self,
         base_model: str,
-        base_sfts: list[str] = [],  # noqa: B006  (never changed; the signature is the schema)
+        base_sfts: list[str] | None = None,
         revision: str | None = None,
         language: str | None = None,
         learning_rate: float = 5e-5,
@@ -97,7 +97,7 @@ class Task(LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters()
         self.base_model = base_model
-        self.base_sfts = list(base_sfts)
+        self.base_sfts = list(base_sfts or [])
         self.revision = revision
         self.language = language
         self.learning_rate = learning_rate

@@ -167,7 +167,7 @@ def check_inputs(model: PreTrainedModel, num_tokens: int | None, max_length: int
             "(`model.resize_token_embeddings(len(tokenizer))`) and save it, or take its own "
             "tokenizer."
         )
-    num_positions = _num_positions(model)
+    num_positions = num_positions_of(model)
     if num_positions is None or max_length is None:
         return
     if max_length > num_positions:
@@ -177,7 +177,7 @@ def check_inputs(model: PreTrainedModel, num_tokens: int | None, max_length: int
         )
 
 
-def _num_positions(model: PreTrainedModel) -> int | None:
+def num_positions_of(model: PreTrainedModel) -> int | None:
     """Longest sequence that a model has embeddings of; ``None`` where they are not by position."""
     for name, module in model.named_modules():
         if name.split(".")[-1] == "position_embeddings" and isinstance(module, nn.Embedding):

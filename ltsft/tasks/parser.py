@@ -1,5 +1,6 @@
 """A dependency tree for each sentence."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from transformers import AutoModel
 from typing_extensions import override
 
 from ltsft.batch import NO_ANSWER, PADDING, Batch
+from ltsft.data.parsed import without_tree
+from ltsft.data.parsing_data import ParsingData
 from ltsft.metrics import (
     AttachmentScore,
     MeanLoss,
@@ -19,6 +22,7 @@ from ltsft.metrics import (
 from ltsft.modules import BiaffineParser, EncodedWords
 from ltsft.modules.biaffine_parser import Root
 from ltsft.tasks.base import Task
+from ltsft.tasks.in_memory import longest_input, predict
 
 
 class Parse(NamedTuple):
@@ -160,6 +164,31 @@ class Parser(Task):
                 strict=True,
             )
         ]
+
+    def parse(
+        self,
+        sentences: Sequence[Sequence[str]],
+        max_length: int | None = None,
+        batch_size: int = 32,
+    ) -> list[list[tuple[int, str]]]:
+        """Parse sentences.
+
+        Args:
+            sentences: The words of each sentence.
+            max_length: Sub-words per sentence at the most, by default as many as the model takes;
+                words beyond hang on another one.
+            batch_size: Sentences per batch.
+
+        Returns:
+            Head and relation of each word of each sentence; heads count from 1, 0 is the root.
+        """
+        data = ParsingData(
+            self.base_model,
+            labels=self.labels,
+            max_length=max_length or longest_input(self.model, self.base_model),
+            eval_batch_size=batch_size,
+        )
+        return predict(self, data, [without_tree(words) for words in sentences])
 
     def _tree(self, batch: Batch, encoded: EncodedWords, arc_scores: Tensor) -> Parse:
         """The best tree over the words that were encoded, and the others hung on it."""

@@ -1,5 +1,6 @@
 """A label for each sentence or pair of sentences: natural language inference, sentiment, topics."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import Tensor
@@ -10,9 +11,12 @@ from typing_extensions import override
 
 from ltsft.batch import PADDING, UNKNOWN, Batch
 from ltsft.data.labels import NLI
+from ltsft.data.pair_data import PairData
+from ltsft.data.pairs import LabelledTexts
 from ltsft.metrics import MeanLoss
 from ltsft.tasks.base import Task
 from ltsft.tasks.encoder import model_inputs
+from ltsft.tasks.in_memory import longest_input, predict
 from ltsft.tasks.loss import SummedLoss, loss_where
 
 
@@ -64,6 +68,33 @@ class SentenceClassifier(Task):
             Logits [B, labels].
         """
         return cast(Tensor, self.model(**model_inputs(self.model, batch)).logits)
+
+    def classify(
+        self,
+        texts: Sequence[str | tuple[str, str]],
+        max_length: int | None = None,
+        batch_size: int = 32,
+    ) -> list[dict[str, float]]:
+        """Label texts.
+
+        Args:
+            texts: Sentences, or pairs of premise and hypothesis.
+            max_length: Sub-words per example at the most, by default as many as the model takes.
+            batch_size: Examples per batch.
+
+        Returns:
+            Label -> probability, for each.
+        """
+        examples = [LabelledTexts((t,) if isinstance(t, str) else tuple(t), None) for t in texts]
+        columns = ["premise", "hypothesis"][: len(examples[0].texts)] if examples else ["premise"]
+        data = PairData(
+            self.base_model,
+            texts=columns,
+            labels=self.labels,
+            max_length=max_length or longest_input(self.model, self.base_model),
+            eval_batch_size=batch_size,
+        )
+        return predict(self, data, examples)
 
     @override
     def training_loss(self, batch: Batch) -> Tensor:

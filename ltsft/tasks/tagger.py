@@ -1,5 +1,6 @@
 """A label for each word: parts of speech, named entities."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -8,8 +9,11 @@ from transformers import AutoModelForTokenClassification
 from typing_extensions import override
 
 from ltsft.batch import NO_ANSWER, PADDING, Batch
+from ltsft.data.tagged import TaggedSentence
+from ltsft.data.tagging_data import TaggingData
 from ltsft.metrics import MeanLoss, SpanF1, TokenAccuracy
 from ltsft.tasks.base import Task
+from ltsft.tasks.in_memory import longest_input, predict
 from ltsft.tasks.loss import SummedLoss, loss_where
 
 
@@ -108,6 +112,32 @@ class Tagger(Task):
                 predictions.tolist(), batch["labels"].tolist(), strict=True
             )
         ]
+
+    def tag(
+        self,
+        sentences: Sequence[Sequence[str]],
+        max_length: int | None = None,
+        batch_size: int = 32,
+    ) -> list[list[str]]:
+        """Tag sentences.
+
+        Args:
+            sentences: The words of each sentence.
+            max_length: Sub-words per sentence at the most, by default as many as the model takes;
+                words beyond get ``O`` or ``X``.
+            batch_size: Sentences per batch.
+
+        Returns:
+            A tag for each word of each sentence.
+        """
+        data = TaggingData(
+            self.base_model,
+            labels=self.labels,
+            max_length=max_length or longest_input(self.model, self.base_model),
+            eval_batch_size=batch_size,
+        )
+        examples = [TaggedSentence(list(words), ["_"] * len(words)) for words in sentences]
+        return predict(self, data, examples)
 
     def _predictions(self, logits: Tensor, batch: Batch) -> Tensor:
         """Best label of each word [B, W], -1 for a word without an answer."""

@@ -3,7 +3,6 @@
 import importlib
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from ltsft.errors import LtsftError
 from ltsft.tasks import Task
+from ltsft.terminal.early import check_checkpoint
 
 
 def hyperparameters(path: str) -> dict[str, Any]:
@@ -19,8 +19,7 @@ def hyperparameters(path: str) -> dict[str, Any]:
     Raises:
         LtsftError: If it is no checkpoint of Lightning.
     """
-    if not Path(path).is_file():
-        raise LtsftError(f"`ckpt_path` is expected to be a file, but {path!r} is none.")
+    check_checkpoint(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     # Whatever a file of another kind makes torch stumble over.

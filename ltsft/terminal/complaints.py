@@ -5,7 +5,7 @@ as part of a long account of all types that it tried. Each of ours says only a k
 ``KEY: REASON``, to which the one above adds its own key; the outermost makes a sentence of it.
 """
 
-import argparse
+import inspect
 import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
@@ -15,6 +15,8 @@ from jsonargparse import ArgumentParser
 from ltsft.errors import LtsftError
 from ltsft.terminal import yaml_text
 from ltsft.terminal.config_file import check_configs
+from ltsft.terminal.configs import with_paths
+from ltsft.terminal.last_wins import with_one_budget
 
 _ARE_REQUIRED = "the following arguments are required"  # as argparse says it
 _UNKNOWN = r"(?:^unrecognized arguments: --|does not accept option ')([\w.]+)"
@@ -26,11 +28,18 @@ class Complaint(LtsftError):
     """What a parser said; parsers of nested classes complain to the one above them."""
 
 
+class UnknownOption(LtsftError):
+    """An option that there is not."""
+
+
 class OneLineParser(ArgumentParser):
     """A parser that raises :class:`LtsftError` where it would print several lines and exit."""
 
     class_names: ClassVar[dict[str, list[str]]] = {}
     """Option -> names of the classes that it may be."""
+
+    option_classes: ClassVar[dict[str, type]] = {}
+    """Option that has options of its own -> the class that has them."""
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *rest: Any, **options: Any
@@ -40,12 +49,15 @@ class OneLineParser(ArgumentParser):
         Raises:
             LtsftError: If something in it, or in a config file, cannot be as given.
         """
-        check_configs(args or [])
+        args = with_one_budget(with_paths(list(args or [])))
+        check_configs(args)
         yaml_text.use()
         try:
             return super().parse_args(args, *rest, **options)
         except Complaint as complaint:
-            raise LtsftError(in_words(str(complaint))) from complaint
+            words = in_words(str(complaint))
+            error = UnknownOption if "` is no option" in words else LtsftError
+            raise error(words) from complaint
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the reason, without the parser's account of all types it tried.
@@ -70,6 +82,15 @@ class OneLineParser(ArgumentParser):
             return f"`{inside}.{unknown[1]}`: {_NO_OPTION}"
         if missing := re.search(rf"{_ARE_REQUIRED}: ([\w.]+)", message):
             return f"`{inside}.{missing[1]}`: {_REQUIRED}"
+        if key in self.option_classes:
+            first, *others = inspect.signature(self.option_classes[key]).parameters
+            more = ", ".join(f"`.{name}`" for name in others)
+            values = re.findall(r"(?:Given|Got) value: (.*)|string: (\S+)", message)
+            got = next((a or b for a, b in values), "something else")
+            return (
+                f"`{key}` is expected to be set by its options (`{key}.{first}`, {more}), but got "
+                f"{got.strip(chr(39))}."
+            )
         names = ", ".join(self.class_names.get(key, []))
         one_of = f"one of {names}, or the import path of a class" if names else "a class"
         if "is abstract" in message:
@@ -130,15 +151,3 @@ def own_cause(error: BaseException | None) -> LtsftError | None:
         error = error.__cause__
     match = re.search(r"- ([^\n]*`[^\n]* is expected to [^\n]*)", text)
     return LtsftError(match[1]) if match else None
-
-
-class PlainParser(argparse.ArgumentParser):
-    """An argparse parser that raises :class:`Complaint` where it would print and exit."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the reason.
-
-        Raises:
-            Complaint: Always.
-        """
-        raise Complaint(f"{message}; see `{self.prog} --help`.")

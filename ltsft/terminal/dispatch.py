@@ -4,6 +4,7 @@ Nothing heavy is imported here: importing Lightning alone takes ten seconds on a
 ``ltsft --help`` should answer at once.
 """
 
+import difflib
 import importlib
 import os
 import re
@@ -44,6 +45,7 @@ COMMANDS = {
     "inspect": Command("inspect", "Show what an SFT is, on what base, and its size per tensor."),
     "overlap": Command("overlap", "Compare which entries SFTs select, pair by pair."),
     "compare": Command("compare", "Score predictions, with intervals and a paired test."),
+    "configs": Command("configs", "List, show and copy the configs that come with ltsft."),
     "completion": Command("completion", "Print a script that completes commands and options."),
     "study": Command("study", "Run Algorithm 1 from a base model to a table of transfer scores."),
 }
@@ -69,9 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = args
     try:
         if name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, 1)
             raise LtsftError(
                 f"the command is expected to be one of {', '.join(COMMANDS)}, but got {name!r}; "
-                "see `ltsft --help`."
+                + (f"did you mean `ltsft {near[0]}`?" if near else "see `ltsft --help`.")
             )
         command = importlib.import_module(f"ltsft.commands.{COMMANDS[name].module}")
         with _as_process_arguments(args):

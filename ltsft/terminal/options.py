@@ -4,20 +4,7 @@ import argparse
 import importlib
 from collections.abc import Iterable
 
-from ltsft.callbacks import Phase, UntilSettled
-from ltsft.modules.adapters.adapters import Adapters
-from ltsft.sparse import Budget, ScopeRules
 from ltsft.terminal.sft_cli import CLASSES, SELECTIONS, Parser, SftCLI
-
-_OPTIONAL_GROUPS = {
-    "sparse.budget": Budget,
-    "sparse.dense": Phase,
-    "sparse.sparse": Phase,
-    "sparse.until_settled": UntilSettled,
-    "sparse.scope": ScopeRules,
-    "model.adapters": Adapters,
-}
-"""Groups of options that may be left out whole, which a parser does not list."""
 
 _OF_ALL_FITS = ("--config", "--print_config", "--help", "--ckpt_path", "--seed_everything")
 
@@ -34,7 +21,7 @@ def options_of_sft_cli() -> list[str]:
         _add_class(parser, cls, key)
     for cls in SELECTIONS:
         _add_class(parser, cls, "sparse.selection")
-    for key, cls in _OPTIONAL_GROUPS.items():
+    for key, cls in Parser.option_classes.items():
         _add_class(parser, cls, key)
     return names_in([parser], _OF_ALL_FITS)
 

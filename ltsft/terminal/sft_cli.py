@@ -1,7 +1,6 @@
 """LightningCLI around tasks, data and the phases of a sparse fine-tuning."""
 
 import json
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -16,15 +15,26 @@ import ltsft.data
 import ltsft.sparse
 import ltsft.tasks
 from ltsft.atomic import write_text
-from ltsft.callbacks import LanguageSfts, PhaseProgressBar, SparseMaskCallback
+from ltsft.callbacks import (
+    LanguageSfts,
+    Phase,
+    PhaseProgressBar,
+    SparseMaskCallback,
+    UntilSettled,
+)
 from ltsft.data.serving.sampling import unshard
 from ltsft.errors import LtsftError
-from ltsft.sparse import Selection, current_ranks
+from ltsft.modules.adapters.adapters import Adapters
+from ltsft.sparse import Budget, ScopeRules, Selection, current_ranks
 from ltsft.tasks import Task
 from ltsft.terminal.checkpoint import check_agreement, hyperparameters, task_class
 from ltsft.terminal.complaints import OneLineParser, own_cause
-from ltsft.terminal.csv_log import CsvLog, GoOn, SaveConfigAtStart
+from ltsft.terminal.csv_log import GoOn, SaveConfigAtStart
+from ltsft.terminal.early import FOUND_BY_LIGHTNING
+from ltsft.terminal.leftovers import Leftovers
+from ltsft.terminal.loggers import csv_log, with_save_dir
 from ltsft.terminal.output import score_table
+from ltsft.terminal.refusals import refused, refused_by_trainer
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": -1,  # lengths belong to the phases, not to the Trainer
@@ -43,8 +53,6 @@ def _classes_in(room: ModuleType, *bases: type) -> list[type]:
 CLASSES = [*_classes_in(ltsft.tasks, Task), *_classes_in(ltsft.data, LightningDataModule)]
 SELECTIONS = [cls for cls in _classes_in(ltsft.sparse, Selection) if cls is not Selection]
 
-_FOUND_BY_LIGHTNING = ("last", "hpc", "registry")  # values of a fit's ckpt_path that are no files
-
 
 class Parser(OneLineParser, LightningArgumentParser):
     """Lightning's parser, with complaints on one line."""
@@ -53,6 +61,14 @@ class Parser(OneLineParser, LightningArgumentParser):
         "model": [cls.__name__ for cls in CLASSES if issubclass(cls, Task) and cls is not Task],
         "data": [cls.__name__ for cls in CLASSES if issubclass(cls, LightningDataModule)],
         "sparse.selection": [cls.__name__ for cls in SELECTIONS],
+    }
+    option_classes: ClassVar[dict[str, type]] = {
+        "sparse.budget": Budget,
+        "sparse.dense": Phase,
+        "sparse.sparse": Phase,
+        "sparse.until_settled": UntilSettled,
+        "sparse.scope": ScopeRules,
+        "model.adapters": Adapters,
     }
 
 
@@ -106,6 +122,13 @@ class SftCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(SparseMaskCallback, "sparse")
         parser.add_lightning_class_args(LanguageSfts, "languages")
+        parser.add_argument(
+            "--keep_checkpoints",
+            type=bool,
+            default=False,
+            help="Keep the checkpoints of a fit that are there to go on from, once its fine-tuning "
+            "is written; each is larger than the model.",
+        )
         parser.link_arguments("model.init_args.base_model", "data.init_args.tokenizer")
         # A fit takes the labels from the data. Whatever is scored has labels of its own, and only
         # those that were asked for explicitly are compared with them.
@@ -117,7 +140,7 @@ class SftCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args(with_save_dir(args))
 
     # ------------------------------------------------------------------ building
 
@@ -130,7 +153,7 @@ class SftCLI(LightningCLI):
         """
         config = self.config[self.config.subcommand]
         path = config.get("ckpt_path")
-        if self._fitting and path in _FOUND_BY_LIGHTNING:
+        if self._fitting and path in FOUND_BY_LIGHTNING:
             path = None
         saved = {} if path is None else hyperparameters(path)
         self._checkpoint = None if self._fitting else path
@@ -150,8 +173,9 @@ class SftCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             self.config_init = self.parser.instantiate_classes(self.config)
-        except ValueError as error:
-            raise own_cause(error) or error from None
+        except (ValueError, TypeError) as error:
+            options = self.config[self.config.subcommand]
+            raise own_cause(error) or refused(error, options) from error
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
         if self._checkpoint:
@@ -179,9 +203,13 @@ class SftCLI(LightningCLI):
                 f"`trainer.default_root_dir` is expected to be a folder, but {root} is a file."
             )
         if config["logger"] in (None, True):
-            config["logger"] = _logger(root) if self._fitting else False
+            config["logger"] = csv_log(root) if self._fitting else False
         if self._fitting:
-            callbacks = [GoOn(), *callbacks]  # before ours log anything
+            keep = self._get(self.config_init, "keep_checkpoints")
+            callbacks = [GoOn(), *callbacks, Leftovers(keep)]  # before ours log anything
+            for callback in callbacks:
+                if isinstance(callback, SparseMaskCallback) and callback.output_dir is None:
+                    callback.output_dir = root  # whatever the logger
         else:
             callbacks = [c for c in callbacks if not isinstance(c, SparseMaskCallback)]
         users = config["callbacks"] or []
@@ -192,7 +220,10 @@ class SftCLI(LightningCLI):
             isinstance(callback, ProgressBar) for callback in users
         ):
             callbacks = [*callbacks, PhaseProgressBar()]
-        return super()._instantiate_trainer(config, callbacks)
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except Exception as error:  # whatever Lightning raises for accelerators it does not find
+            raise refused_by_trainer(error, config) from error
 
     # ------------------------------------------------------------------ running
 
@@ -233,10 +264,3 @@ class SftCLI(LightningCLI):
         path = Path(self.trainer.default_root_dir) / name
         write_text(path, text)
         print(f"Wrote {path}.")
-
-
-def _logger(root: str | os.PathLike[str] | None) -> CsvLog:
-    """A log in `root` itself; without a root, in the next free ``runs/version_N``."""
-    if root is None:
-        return CsvLog(os.getcwd(), name="runs")
-    return CsvLog(Path(root), name="", version="")

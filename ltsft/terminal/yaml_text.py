@@ -4,6 +4,7 @@ YAML 1.1 takes ``no`` and ``on`` for truth values, ``1e5`` and ``010`` for numbe
 options they are codes of languages: ``no`` is Norwegian.
 """
 
+import enum
 from typing import Any
 
 import yaml
@@ -37,8 +38,12 @@ def load(stream: str) -> Any:
 
 
 def use() -> None:
-    """Let all parsers of this process load YAML so."""
+    """Let all parsers of this process load YAML so, and write members of enums as their values."""
     set_loader("yaml", load, (yaml.YAMLError,))
+    # Lightning's Timer has one as a default, which jsonargparse could not write.
+    yaml.SafeDumper.add_multi_representer(
+        enum.Enum, lambda dumper, member: dumper.represent_data(member.value)
+    )
 
 
 def _as_typed(value: Any, node: yaml.Node | None) -> Any:

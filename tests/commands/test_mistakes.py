@@ -42,11 +42,6 @@ def with_value(command: list[str], option: str, value: str) -> list[str]:
 
 MISTAKES = {
     # ---------------------------------------------------------------- the two phases
-    "budget given twice": (
-        [*FIT, "--sparse.budget.num_params", "3"],
-        "`sparse.budget` is expected to have exactly one of `num_params`, `density` and "
-        "`reduction_factor`, but got num_params, density",
-    ),
     "no budget": (
         without(FIT, BUDGET),
         "`sparse.budget` is expected to be given, but is missing; set one of",
@@ -270,7 +265,7 @@ MISTAKES = {
     ),
     "unknown option of a model": (
         [*FIT, "--model.learning_speed", "3"],
-        "`model.init_args.learning_speed` is no option; check its spelling, or see `--help`",
+        "`model.learning_speed` is no option; did you mean `model.learning_rate`",
     ),
     "unknown option of data": (
         with_value(FIT, "--data.train", "{{aa: {{path: {treebank}, lines: 3}}}}"),
@@ -315,9 +310,9 @@ MISTAKES = {
         [*FIT, "--trainer.gradient_clip_val", "high"],
         "`trainer.gradient_clip_val` is expected to be float or int or null, but got high",
     ),
-    "a file for a mapping": (
+    "a file that is not there, without its language": (
         with_value(FIT, "--data.train", "train.conllu"),
-        "`data.init_args.train` is expected to be a mapping or null, but got train.conllu",
+        "`data.init_args.train` is expected to be where data is, but 'train.conllu' is neither",
     ),
     "none of several words": (
         [*FIT, "--data.format", "xml"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ltsft.data.source import Source
+from ltsft.data.source import Source, by_language
 from ltsft.errors import LtsftError
 
 
@@ -56,3 +56,26 @@ def test_kinds_of_files(write: Callable[..., str]) -> None:
     assert [s.is_text_table for s in sources] == [False, True, False]
     for source in (Source("artificial:elmu"), Source("no/such.tsv"), Source(str(Path.cwd()))):
         assert not any((source.is_file, source.is_plain_file, source.is_text_table))
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        (None, {}),
+        ("", {}),
+        ("en-train.conllu", {"en": ["en-train.conllu"]}),
+        ("en_ewt-ud-train.conllu", {"en": ["en_ewt-ud-train.conllu"]}),
+        ("wikipedia.txt", {"wikipedia": ["wikipedia.txt"]}),
+        ("-", {"und": ["-"]}),
+        (["en-a.txt", "hsb.txt", "en-b.txt"], {"en": ["en-a.txt", "en-b.txt"], "hsb": ["hsb.txt"]}),
+        ({"no": "x.txt", "en": ["a.txt", "b.txt"]}, {"no": ["x.txt"], "en": ["a.txt", "b.txt"]}),
+        ({"path": "hsb.txt"}, {"hsb": ["hsb.txt"]}),
+    ],
+)
+def test_every_form_comes_to_the_same(sources, found) -> None:
+    """A path, a list, a mapping by language; languages are told or guessed."""
+    by = by_language(sources, "data.train")
+    assert {code: [source.path for source in parts] for code, parts in by.items()} == found
+    named = isinstance(sources, dict) and "path" not in sources
+    for code, parts in by.items():
+        assert {p.option for p in parts} == {f"data.train.{code}" if named else "data.train"}

@@ -149,10 +149,10 @@ data:
 """
     data = parser.instantiate(parser.parse_string(config)).data
     assert isinstance(data, TaggingData)
-    assert data.sources["train"] == {"en": Source(treebank)}
+    assert data.sources["train"] == {"en": [Source(treebank)]}
     assert data.sources["test"] == {
-        "de": Source(treebank, limit=1),
-        "fr": Source("artificial:elmu"),
+        "de": [Source(treebank, limit=1)],
+        "fr": [Source("artificial:elmu")],
     }
     assert data.tag_map == {"DATE": "O", "MISC": "O"}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from ltsft.errors import LtsftError
-from ltsft.terminal.complaints import Complaint, OneLineParser, PlainParser, in_words, own_cause
+from ltsft.terminal.complaints import OneLineParser, in_words, own_cause
 
 
 @dataclass
@@ -49,9 +49,3 @@ def test_what_our_own_constructors_raise_is_found_under_the_parsers_error():
     assert own_cause(error) is ours
     assert own_cause(ValueError("nothing of ours")) is None
     assert own_cause(None) is None
-
-
-def test_a_plain_parser_raises_with_the_way_to_its_help():
-    parser = PlainParser("ltsft x")
-    with pytest.raises(Complaint, match="see `ltsft x --help`"):
-        parser.parse_args(["--nope"])

@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 from ltsft.data.formats.lines import numbered_lines
 from ltsft.errors import LtsftError
 
-SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
-"""Names of files that :func:`read_rows` reads end in one of these."""
-
 
 class Row(NamedTuple):
     """A row of a table.

@@ -30,7 +30,7 @@ def test_sentences(write: Callable[..., str]) -> None:
         (" O\n", r"line 1: .* got 2 columns"),
         ("a S-PER\n", r"line 1: the tag .* \(IOB2\), but got 'S-PER'"),
         ("a O\n\nb 7\n", r"line 3: the tag .* got '7'"),
-        (b"\xff\xfea\x00", r"line 1: .* UTF-8, but got the byte 0xff"),
+        (b"\xff\xfea\x00", r"expected to be plain UTF-8 text, but is UTF-16"),
     ],
 )
 def test_broken_files(write: Callable[..., str], text: str | bytes, message: str) -> None:

@@ -1,0 +1,108 @@
+"""Mistakes of a command line that show before anything heavy is imported.
+
+Lightning and torch take ten seconds on a slow machine; a wrong path should not. What is found here
+is a convenience: the parser and the data modules find it too.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ltsft.errors import LtsftError
+from ltsft.files import DATA_SUFFIXES, no_data
+from ltsft.terminal.config_file import check_configs
+
+FOUND_BY_LIGHTNING = ("last", "best", "hpc", "registry")
+"""Values of ``ckpt_path`` that are no files."""
+
+_ROLES = {
+    "fit": ("text", "train", "validation"),
+    "validate": ("text", "validation"),
+    "test": ("text", "validation", "test"),
+    "predict": ("predict",),
+}
+"""Options of data that a command reads."""
+
+
+def check(command: str, args: list[str]) -> None:
+    """Find mistakes of ``ltsft fit`` and its kind.
+
+    Args:
+        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        args: What follows it.
+
+    Raises:
+        LtsftError: If a config, a checkpoint or a file of data is not there.
+    """
+    check_configs(args)
+    options: dict[str, Any] = {}
+    for name, value in _pairs(args):
+        if name == "config":
+            options |= _data_of(_load(Path(value).read_text(encoding="utf-8")))
+        else:
+            options[name.replace("data.init_args.", "data.")] = value
+    path = options.get("ckpt_path")
+    if path and path not in (*FOUND_BY_LIGHTNING, "null") and "://" not in path:
+        check_checkpoint(path)
+    for role in _ROLES[command]:
+        for option, path in _paths(f"data.init_args.{role}", options.get(f"data.{role}")):
+            if Path(path).suffix in DATA_SUFFIXES and not Path(path).exists():
+                raise no_data(option, path)
+
+
+def check_checkpoint(path: str) -> None:
+    """Refuse a checkpoint that is not there.
+
+    Raises:
+        LtsftError: If it is none, with those beside it.
+    """
+    if Path(path).is_file():
+        return
+    beside = sorted(p.name for p in Path(path).parent.glob("*.ckpt"))
+    hint = f"; there is {', '.join(beside[-3:])}" if beside else ""
+    raise LtsftError(f"`ckpt_path` is expected to be a file, but {path!r} is none{hint}.")
+
+
+def _pairs(args: list[str]) -> Iterator[tuple[str, str]]:
+    """Options and their values, from left to right."""
+    for word, following in pairwise([*args, ""]):
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            yield name, value if equals else following
+
+
+def _load(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:  # the parser says it with its own words
+        return None
+
+
+def _data_of(config: Any) -> dict[str, Any]:
+    """The options of data in a config."""
+    data = config.get("data") if isinstance(config, dict) else None
+    if not isinstance(data, dict):
+        return {}
+    options = data.get("init_args", data)
+    return {f"data.{name}": value for name, value in (options or {}).items()}
+
+
+def _paths(option: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Where data are said to be, in any form that sources have, with the option that says so."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        said, value = value, _load(value)
+        if isinstance(value, dict) and any(":" in str(k) for k, v in value.items() if v is None):
+            raise no_data(option, said)
+    if isinstance(value, str):
+        yield option, value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _paths(option, item)
+    elif isinstance(value, dict) and "path" in value:
+        yield from _paths(option, value["path"])
+    elif isinstance(value, dict):
+        for language, item in value.items():
+            yield from _paths(f"{option}.{language}", item)

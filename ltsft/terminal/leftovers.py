@@ -1,0 +1,77 @@
+"""Checkpoints of a fit: what to go on from while there is no result, and needless after."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
+
+from ltsft.callbacks import SparseMaskCallback
+
+
+class Leftovers(Callback):
+    """Says how to go on from a fit that was interrupted, and clears up after one that was not.
+
+    A checkpoint has the whole model and its optimizer, hundreds of times the size of what was
+    trained. Removed are those that are there to go on from: the newest only, by no metric.
+
+    Args:
+        keep: Keep them.
+    """
+
+    def __init__(self, keep: bool) -> None:
+        self.keep = keep
+
+    @override
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            print(f"\n{self._how_to_go_on(trainer)}", flush=True)
+
+    @override
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        callback = _sparse_mask(trainer)
+        if self.keep or callback is None or callback.sft is None:
+            return
+        for saver in trainer.checkpoint_callbacks:
+            if isinstance(saver, ModelCheckpoint) and saver.save_top_k == 1 and not saver.monitor:
+                _remove(Path(path) for path in {saver.best_model_path, saver.last_model_path})
+
+    def _how_to_go_on(self, trainer: Trainer) -> str:
+        callback = _sparse_mask(trainer)
+        position = callback.position(trainer) if callback and callback.ticket else "beginning"
+        folders = {
+            Path(str(getattr(s, "dirpath", "") or ".")) for s in trainer.checkpoint_callbacks
+        }
+        saved = [path for folder in folders for path in folder.glob("*.ckpt")]
+        if not saved:
+            return (
+                f"Interrupted in the phase {position}, and no checkpoint was written yet: the same "
+                "command begins anew. A ModelCheckpoint with `every_n_train_steps` writes some."
+            )
+        newest = max(saved, key=lambda path: path.stat().st_mtime)
+        return (
+            f"Interrupted in the phase {position}. To go on from the newest checkpoint, call the "
+            f"same command with `--ckpt_path {newest}`."
+        )
+
+
+def _sparse_mask(trainer: Trainer) -> SparseMaskCallback | None:
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((c for c in callbacks if isinstance(c, SparseMaskCallback)), None)
+
+
+def _remove(paths: Any) -> None:
+    folders = set()
+    for path in paths:
+        if path.is_file():
+            path.unlink()
+            folders.add(path.parent)
+    for folder in folders:
+        with contextlib.suppress(OSError):  # something else is in it
+            folder.rmdir()
