@@ -69,6 +69,11 @@ class Clock:
         """Optimizer steps taken in this phase, those that a rewinding skipped included."""
         return trainer.global_step - self.first_step
 
+    def steps_left(self, trainer: Trainer) -> int:
+        """Optimizer steps until the end of the program, if no phase ends early."""
+        later = (self.lengths[leg.phase] - leg.first_step for leg in self.program[self.place + 1 :])
+        return max(self.num_steps - self.steps_done(trainer), 0) + sum(later)
+
     def position(self, trainer: Trainer) -> str:
         """Phase, steps done and its length, e.g. ``dense 120/400``."""
         return f"{self.phase} {self.steps_done(trainer)}/{self.num_steps}"

@@ -17,8 +17,11 @@ from ltsft.callbacks.fit import Fit
 from ltsft.callbacks.keeper import Keeper
 from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.phase import Phase
+from ltsft.callbacks.phase_log import log_phases
+from ltsft.callbacks.progress import show_phases
 from ltsft.callbacks.settings import check_order, resolve_budget, resolve_scope
 from ltsft.callbacks.stopping import Patience
+from ltsft.callbacks.summary import summarise
 from ltsft.callbacks.trainer_loops import (
     check_gradients,
     close_pass,
@@ -187,11 +190,11 @@ class SparseMaskCallback(Callback):
         # For the whole fit, and before it: DDP must not see it change.
         self.fit.undo.callback(freeze(root, scope))
         self.fit.undo.callback(self.fit.clock.show_to(pl_module, trainer))
+        self.fit.undo.callback(show_phases(trainer, pl_module, self.fit.clock))
+        self.fit.undo.callback(log_phases(trainer, self.fit.clock))
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        rank_zero_info(f"Sparse fine-tuning: {self.program}.")
-        rank_zero_info(f"Parameters that are {self.fit.scope.describe(self.fit.root)}.")
         # Not in `setup`: under DDP all ranks hold the first rank's weights only now.
         self.fit.take_initial()  # θ⁰
         self.fit.hold_what_stays(trainer)
@@ -205,6 +208,8 @@ class SparseMaskCallback(Callback):
         self.fit.keeper.monitor.check_validation(trainer)
         for stop in self.fit.stops:
             stop.check(clock, self.fit.keeper, trainer)
+        for line in summarise(self.fit, trainer, self._folder(trainer)):
+            rank_zero_info(line)
         self.fit.validate_if_due(trainer)
         if clock.over and clock.is_last:  # resumed at the end of a phase
             trainer.should_stop = True
@@ -301,10 +306,15 @@ class SparseMaskCallback(Callback):
         clock.finished = True
         about = {"versions": {"lightning": lightning.__version__}} | self.fit.describe()
         self.sft = ticket.difference(**about | getattr(pl_module, "sft_metadata", dict)())  # φ
-        folder = Path(self.output_dir or trainer.log_dir or trainer.default_root_dir) / "sft"
+        folder = self._folder(trainer)
         if trainer.is_global_zero and not is_quick_run(trainer):
             self.sft.save_pretrained(folder)
             rank_zero_info(f"{self.sft!r} written to {folder}.")
+
+    def _folder(self, trainer: Trainer) -> Path:
+        """Where the fine-tuning is written; to be asked for on all ranks."""
+        log_dir = trainer.log_dir  # agreed on by them
+        return Path(self.output_dir or log_dir or trainer.default_root_dir) / "sft"
 
     # ------------------------------------------------------------------ afterwards
 

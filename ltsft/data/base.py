@@ -96,6 +96,14 @@ class DataModule(LightningDataModule):
         trained = self.training_languages if stage == "fit" else []
         return list(dict.fromkeys([*trained, *self.evaluation_languages(stage)]))
 
+    def describe(self, stage: str) -> str:
+        """The data of a stage by language, and how much they are; for a log.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+        """
+        raise NotImplementedError
+
     def save_predictions(self, language: str, predictions: list[Any], folder: Path) -> Path:
         """Write what a model predicts for a language's data, in the format that its field uses.
 

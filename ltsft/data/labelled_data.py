@@ -221,6 +221,19 @@ class LabelledData(DataModule, Generic[Example]):
     def evaluation_languages(self, stage: str) -> list[str]:
         return list(self.sources[ROLE_OF_STAGE[stage]])
 
+    @override
+    def describe(self, stage: str) -> str:
+        return "; ".join(
+            f"{role} "
+            + ", ".join(
+                f"{language} {len(self._read(role, language)):,} examples "
+                f"({len(self._tokenize(role, language)['input_ids'].values):,} sub-words)"
+                for language in self.sources[role]
+            )
+            for role in ROLES_OF_STAGE[stage]
+            if self.sources[role]
+        )
+
     @property
     @override
     def training_languages(self) -> list[str]:

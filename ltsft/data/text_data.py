@@ -109,6 +109,12 @@ class TextData(DataModule):
     def evaluation_languages(self, stage: str) -> list[str]:
         return [self.language] if self.validation is not None or self.held_out else []
 
+    @override
+    def describe(self, stage: str) -> str:
+        self._ready("train")
+        sizes = ", ".join(f"{role} {len(blocks):,}" for role, blocks in self._blocks.items())
+        return f"{self.language}, blocks of {self.max_length} tokens: {sizes}"
+
     @property
     @override
     def training_languages(self) -> list[str]:

@@ -616,7 +616,7 @@ def test_a_hold_is_passed_in():
 def test_the_program_is_in_the_log(caplog):
     with caplog.at_level("INFO"):
         trainer(callback(10)).fit(Plain(), data())
-    line = "Sparse fine-tuning: dense, select by LargestChange, rewind by ToStart, sparse."
+    line = "Phases: dense, select by LargestChange, rewind by ToStart, sparse."
     assert line in caplog.text
 
 
