@@ -11,6 +11,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from ltsft.errors import options_by_yaml
+
 torch.set_num_threads(1)
 
 
@@ -19,6 +21,16 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     """Whatever a test writes without saying where ends up in its temporary folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LTSFT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _options_by_yaml():
+    """Tests that match messages know options by their keys of YAML, whatever raises them.
+
+    ``tests/test_errors.py`` judges what they are in Python.
+    """
+    with options_by_yaml():
+        yield
 
 
 @pytest.fixture(scope="session")

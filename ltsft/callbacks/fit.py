@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 
 from ltsft.callbacks.boundary import Boundary
@@ -90,7 +90,24 @@ class Fit:
         if not self.keeper.keeps:  # otherwise the best weights were kept as validated
             selection.place(self.ticket.candidates(), training=False)
         self.ticket.select(selection, self._num_selected, self.program.rounds, tell=rank_zero_info)
+        if selection.needs_dense_phase and selection.trains_in_dense_phase:
+            self._warn_of_unchanged()
         selection.reset()
+
+    def _warn_of_unchanged(self) -> None:
+        """Warn where entries were chosen by chance, because too few changed."""
+        mask = self.ticket.mask
+        assert mask is not None
+        changes = self.ticket.candidates().changes()
+        still = sum(
+            int((change[mask[name].to(change.device)] == 0).sum()) for name, change in changes
+        )
+        if still:
+            rank_zero_warn(
+                f"{still:,} of the {mask.num_selected:,} selected entries did not change in the "
+                "dense phase: train longer or at a higher rate, and check that the optimizer has "
+                "the maskable parameters."
+            )
 
     def begin_next(self, trainer: Trainer) -> None:
         """Begin the next phase of the program, with new optimizers and schedules."""
@@ -103,7 +120,11 @@ class Fit:
             self.ticket.begin_round()
         elif leg.phase == "sparse":
             self.ticket.forget_round()
+        before = {id(optimizer) for optimizer in trainer.optimizers}
         trainer.strategy.setup_optimizers(trainer)
+        for optimizer in trainer.optimizers:
+            if id(optimizer) in before:  # the module keeps it, and gives the same one again
+                optimizer.state.clear()
         advance_schedules(trainer, leg.first_step)
         self.hold_what_stays(trainer)
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ltsft.errors import LtsftError
+from ltsft.errors import LtsftError, expect_type
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Phase:
     def __post_init__(self) -> None:
         for name in ("max_steps", "max_epochs", "min_steps", "patience"):
             value = getattr(self, name)
+            expect_type(name, value, int, f"Phase({name}=100)")
             if value is not None and value < 1:
                 raise LtsftError(
                     f"`{name}` of a phase is expected to be 1 or more, but got {value}; leave a "
@@ -51,6 +52,7 @@ class Phase:
                 f"more, but got {self.max_steps:,}; set both (`sparse.dense.min_steps`, "
                 "`sparse.sparse.min_steps`; `null` for none)."
             )
+        expect_type("l1", self.l1, (int, float), "Phase(max_steps=100, l1=0.1)")
         if self.l1 < 0:
             raise LtsftError(f"`l1` of a phase is expected to be 0 or more, but got {self.l1}.")
 

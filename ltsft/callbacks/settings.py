@@ -1,14 +1,18 @@
 """What a fit's settings mean for the module at hand."""
 
+import os
 from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from ltsft.callbacks.language_sfts import LanguageSfts
-from ltsft.errors import LtsftError
-from ltsft.sparse import Budget, Scope, ScopeRules, Selection
+from ltsft.errors import LtsftError, expect_type
+from ltsft.sparse import Budget, Metadata, Scope, ScopeRules, Selection
 from ltsft.sparse.names import named_parameters
 
 
@@ -19,7 +23,9 @@ def resolve_scope(rules: ScopeRules | None, pl_module: LightningModule, root: nn
         LtsftError: If a rule matches nothing, something outside `root` trains, or an embedding has
             sparse gradients.
     """
+    expect_type("sft_root", root, nn.Module, "sft_root = self.model (a property)")
     rules = rules or getattr(pl_module, "scope_rules", ScopeRules)()
+    expect_type("scope_rules()", rules, ScopeRules, 'return ScopeRules(whole=["head"])')
     scope = rules.resolve(root)
     inside = {id(parameter) for parameter in root.parameters()}
     for name, parameter in pl_module.named_parameters():
@@ -35,6 +41,53 @@ def resolve_scope(rules: ScopeRules | None, pl_module: LightningModule, root: nn
                 "gradients that list rows only cannot be masked entry by entry."
             )
     return scope
+
+
+def check_metadata(pl_module: LightningModule) -> None:
+    """Refuse what a module says of its fine-tuning, if it cannot be noted in the file.
+
+    Raises:
+        LtsftError: If ``sft_metadata`` is no method that returns fields of `Metadata`.
+    """
+    tell = getattr(pl_module, "sft_metadata", dict)
+    about = tell() if callable(tell) else tell
+    known = [field.name for field in fields(Metadata)]
+    if not callable(tell) or not isinstance(about, dict) or about.keys() - set(known):
+        raise LtsftError(
+            "`sft_metadata` is expected to be a method that returns a mapping of fields of "
+            f"`Metadata` ({', '.join(known)}), but got {about!r}."
+        )
+
+
+def check_dtypes(root: nn.Module, scope: Scope) -> None:
+    """Refuse half-precision weights, in which most steps, and most differences, vanish.
+
+    Raises:
+        LtsftError: If a parameter that trains is float16.
+    """
+    parameters = dict(named_parameters(root))
+    for name in scope.trained:
+        if parameters[name].dtype == torch.float16:
+            raise LtsftError(
+                f"parameters that train are expected to be float32, but `{name}` is float16, in "
+                "which small steps vanish; load the model with `dtype=torch.float32`, and use "
+                "`trainer.precision: 16-mixed` or `bf16-mixed` for speed."
+            )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written when training is over.
+
+    Raises:
+        LtsftError: If something is in the way, or it may not be written.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "may not be written" if there.is_dir() else "is a file"
+        raise LtsftError(
+            f"`sparse.output_dir` is expected to be a folder to write {folder} in, but {there} "
+            f"{what}; name another, or another `trainer.default_root_dir`."
+        )
 
 
 def resolve_budget(

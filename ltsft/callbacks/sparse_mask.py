@@ -19,7 +19,14 @@ from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.phase import Phase
 from ltsft.callbacks.phase_log import log_phases
 from ltsft.callbacks.progress import show_phases
-from ltsft.callbacks.settings import check_order, resolve_budget, resolve_scope
+from ltsft.callbacks.settings import (
+    check_dtypes,
+    check_folder,
+    check_metadata,
+    check_order,
+    resolve_budget,
+    resolve_scope,
+)
 from ltsft.callbacks.stopping import Patience
 from ltsft.callbacks.summary import summarise
 from ltsft.callbacks.trainer_loops import (
@@ -31,6 +38,7 @@ from ltsft.callbacks.trainer_loops import (
     when_built,
 )
 from ltsft.callbacks.until_settled import UntilSettled
+from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse import (
     Budget,
     Growing,
@@ -97,7 +105,8 @@ class SparseMaskCallback(Callback):
         hold: How all but the selected entries are held; ``None`` is :class:`~ltsft.sparse.Masked`.
 
     Raises:
-        LtsftError: If `selection`, `rounds` and `rewinding` cannot go together.
+        LtsftError: If an argument is of another type, or `selection`, `rounds` and `rewinding`
+            cannot go together.
 
     Example:
         >>> callback = SparseMaskCallback(
@@ -123,6 +132,21 @@ class SparseMaskCallback(Callback):
         output_dir: str | None = None,
         hold: Hold | None = None,
     ) -> None:
+        for name, value, kind, example in (
+            ("budget", budget, Budget, "Budget(density=0.05)"),
+            ("dense", dense, Phase, "dense=Phase(max_steps=1_000)"),
+            ("sparse", sparse, Phase, "sparse=Phase(max_steps=1_000)"),
+            ("selection", selection, Selection, "selection=LargestChange()"),
+            ("until_settled", until_settled, UntilSettled, "until_settled=UntilSettled()"),
+            ("rounds", rounds, Rounds, "rounds=Growing(2)"),
+            ("rewinding", rewinding, Rewinding, "rewinding=ToStart()"),
+            ("scope", scope, ScopeRules, 'scope=ScopeRules(whole=["head"])'),
+            ("monitor", monitor, str, 'monitor="val_loss", mode="min"'),
+            ("hold", hold, Hold, "hold=Masked()"),
+        ):
+            expect_type(name, value, kind, example)
+        if mode not in (None, "min", "max"):
+            raise LtsftError(f"`sparse.mode` is expected to be `min` or `max`, but got {mode!r}.")
         self.budget = budget
         self.dense = dense or Phase(max_epochs=3)
         self.sparse = sparse or Phase(max_epochs=10)
@@ -178,6 +202,7 @@ class SparseMaskCallback(Callback):
         self._end_setup()
         root = getattr(pl_module, "sft_root", pl_module)
         scope = resolve_scope(self.scope_rules, pl_module, root)
+        check_metadata(pl_module)
         self._fit = Fit(
             root,
             scope,
@@ -195,6 +220,7 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_dtypes(self.fit.root, self.fit.scope)
         # Not in `setup`: under DDP all ranks hold the first rank's weights only now.
         self.fit.take_initial()  # θ⁰
         self.fit.hold_what_stays(trainer)
@@ -208,7 +234,9 @@ class SparseMaskCallback(Callback):
         self.fit.keeper.monitor.check_validation(trainer)
         for stop in self.fit.stops:
             stop.check(clock, self.fit.keeper, trainer)
-        for line in summarise(self.fit, trainer, self._folder(trainer)):
+        folder = self._folder(trainer)
+        check_folder(folder)
+        for line in summarise(self.fit, trainer, folder):
             rank_zero_info(line)
         self.fit.validate_if_due(trainer)
         if clock.over and clock.is_last:  # resumed at the end of a phase

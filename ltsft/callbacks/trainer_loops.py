@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
@@ -42,6 +42,12 @@ def lift_limits(trainer: Trainer) -> None:
             "`trainer.callbacks` is expected to be without EarlyStopping, which would end the "
             "whole fit; use `sparse.dense.patience` and `sparse.sparse.patience`."
         )
+    for callback in callbacks:
+        if isinstance(callback, StochasticWeightAveraging | WeightAveraging):
+            raise LtsftError(
+                f"`trainer.callbacks` is expected to be without {type(callback).__name__}, which "
+                "averages the weights of both phases and moves entries that are not selected."
+            )
     fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
     if not is_quick_run(trainer):
         for name, value, unset in (

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ltsft.errors import LtsftError
+from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.delta import Parts
 from ltsft.sparse.digest import tensor_digest
 from ltsft.sparse.names import named_buffers, named_parameters
@@ -40,9 +40,10 @@ class Applied:
     def __init__(
         self, sft: Parts, model: nn.Module, *, check_base: bool, whole: bool | None
     ) -> None:
+        expect_type("model", model, nn.Module, "sft.apply(model)")
         self.sft = sft
         self._ledger = _ledgers.setdefault(model, _Ledger())
-        if any(applied.sft is sft or applied.sft == sft for applied in self._ledger.stack):
+        if any(_is_same(applied.sft, sft) for applied in self._ledger.stack):
             raise LtsftError(
                 f"{sft!r} is expected to be applied once, but is in place already; revert it first."
             )
@@ -159,12 +160,16 @@ class _Ledger:
     def check_base(self, sft: Parts, tensors: dict[str, Tensor]) -> None:
         """Refuse a model in which `tensors` are not those of the fine-tuning's base."""
         expected = sft.metadata.base_digests
+        base = sft.metadata.base_model
         for name in (name for name in tensors if name in expected):
             if self.digest(name, tensors[name]) != expected[name]:
+                dtype = tensors[name].dtype
+                is_exact = dtype in (torch.float32, torch.float64)
+                rounded = "" if is_exact else f" (it is {dtype}: load it with dtype=torch.float32)"
                 raise LtsftError(
-                    f"{sft!r} is expected to be applied to the weights it was trained from "
-                    f"({sft.metadata.base_model}), but `{name}` of the model differs; load that "
-                    "model, revert what was applied to it, or pass `check_base=False`."
+                    f"{sft!r} is expected to be applied to the weights it was trained from"
+                    f"{f' ({base})' if base else ''}, but `{name}` of the model differs{rounded}; "
+                    "load that model, revert what was applied to it, or pass `check_base=False`."
                 )
 
     @contextmanager
@@ -250,7 +255,29 @@ def _check_shape(name: str, expected: tuple[int, ...], tensor: Tensor) -> None:
         )
 
 
+def _is_same(one: Parts, other: Parts) -> bool:
+    """Whether two fine-tunings are the same, heads aside where there is a difference."""
+    if one.entries and other.entries:
+        return one is other or dict(one.entries) == dict(other.entries)
+    return one == other
+
+
 def _check_ties(model: nn.Module, sft: Parts) -> None:
+    tensors = _tensors(model)
+    for name in (name for name in sft.entries if name in sft.metadata.tied and name in tensors):
+        here = tensors[name]
+        apart = [
+            other
+            for other in sft.metadata.tied
+            if other in tensors
+            and tensors[other].shape == here.shape
+            and tensors[other] is not here
+        ]
+        if apart:
+            raise LtsftError(
+                f"`{name}` is expected to be tied to `{apart[0]}` as in training, but in this "
+                "model each has weights of its own; tie them first (`model.tie_weights()`)."
+            )
     for names in tied_names(model).values():
         touched = [name for name in names if name in sft.entries]
         if touched and not set(names) <= set(sft.metadata.tied):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ltsft.errors import LtsftError
+from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.equivalents import EncoderSize, Equivalents
 
 
@@ -35,6 +35,10 @@ class Budget:
     invertible: bool = False
 
     def __post_init__(self) -> None:
+        expect_type("sparse.budget.num_params", self.num_params, int, "Budget(density=0.05)")
+        for name in ("density", "reduction_factor"):
+            value = getattr(self, name)
+            expect_type(f"sparse.budget.{name}", value, (int, float), "Budget(density=0.05)")
         ways = {
             name: value
             for name in ("num_params", "density", "reduction_factor")
@@ -51,9 +55,10 @@ class Budget:
                 "`sparse.budget.density` is expected to be above 0 and at most 1 (a share of the "
                 f"maskable entries), but got {value}."
             )
-        if name == "num_params" and value < 0:
+        if name == "num_params" and value < 1:
             raise LtsftError(
-                f"`sparse.budget.num_params` is expected to be 0 or more, but got {value}."
+                f"`sparse.budget.num_params` is expected to be 1 or more, but got {value}; to "
+                "train the head alone set `sparse.selection: NoEntries`."
             )
         if name == "reduction_factor" and not value > 0:
             raise LtsftError(
@@ -86,6 +91,11 @@ class Budget:
             count = round(size.num_adapter_params / self.reduction_factor)
             count += size.num_invertible_params if self.invertible else 0
             asked_for = f"reduction_factor: {self.reduction_factor}"
+        if count < 1:
+            raise LtsftError(
+                f"`sparse.budget` is expected to be at least one of the {num_maskable:,} maskable "
+                f"entries, but {asked_for} asks for less; raise it."
+            )
         if count > num_maskable:
             raise LtsftError(
                 f"`sparse.budget` is expected to be at most the {num_maskable:,} maskable entries, "

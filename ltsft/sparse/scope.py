@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from ltsft.errors import LtsftError
+from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.names import named_parameters
 
 _NUM_NAMES_SHOWN = 2
@@ -95,6 +95,11 @@ frozen=('encoder.bias', 'head.bias'))
     maskable: list[str] | None = None
     whole: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("maskable", "whole", "frozen"):
+            example = f'ScopeRules({name}=["head"])'
+            expect_type(f"sparse.scope.{name}", getattr(self, name), (list, tuple), example)
 
     def resolve(self, module: nn.Module) -> Scope:
         """Sort the parameters of `module`.

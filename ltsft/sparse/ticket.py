@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.applied import base_digests
 from ltsft.sparse.fine_tuning import SparseFineTuning
 from ltsft.sparse.holds import Hold, Masked
@@ -78,6 +79,9 @@ class Ticket:
         *,
         ranks: Ranks | None = None,
     ) -> None:
+        expect_type("module", module, nn.Module, "Ticket(model)")
+        rules = 'ScopeRules(whole=["classifier"])'
+        expect_type("scope", scope, (Scope, ScopeRules), rules)
         self.module = module
         self.scope = scope if isinstance(scope, Scope) else (scope or ScopeRules()).resolve(module)
         self.ranks = ranks or Ranks()
@@ -136,17 +140,31 @@ class Ticket:
             selection: The criterion.
             num_params: How many entries to choose: K, or the round's share of it. 0 where the
                 criterion implies it.
-            rounds: How what a further selection chooses is joined to what there is; it is of no
-                concern to the first. ``None``: :class:`~ltsft.sparse.Growing`.
+            rounds: How what a further selection chooses is joined to what there is; the first may
+                do without.
             tell: Is given two lines about the choice, one before and one after.
 
         Returns:
             The mask of all entries that may move.
 
         Raises:
-            LtsftError: If there are not so many entries, or changes are not finite; or, on all
-                ranks alike, if ranks choose different entries.
+            LtsftError: If there are not so many entries, or changes are not finite; if entries are
+                selected already, and `rounds` is missing; or, on all ranks alike, if ranks choose
+                different entries.
         """
+        expect_type("selection", selection, Selection, "LargestChange()")
+        expect_type("num_params", num_params, int, "ticket.select(LargestChange(), 1_000)")
+        if selection.needs_budget and num_params < 1:
+            raise LtsftError(
+                f"`num_params` is expected to be 1 or more with {selection}, but got {num_params}; "
+                "say how many entries to select."
+            )
+        if self.mask is not None and rounds is None:
+            raise LtsftError(
+                f"`rounds` is expected to be given for a further selection, but "
+                f"{self.mask.num_selected:,} entries are selected already; make a new ticket, or "
+                "pass `Growing(2)` to select more."
+            )
         rounds = rounds or Growing(1)
         candidates = self.candidates(rounds)
         asked_for = f"{num_params:,} " if selection.needs_budget else ""
@@ -186,7 +204,15 @@ class Ticket:
             *optimizers: All that step the parameters. Make them anew: their old state is not held
                 against them, but says how *all* entries moved.
             by: How; ``None``: :class:`~ltsft.sparse.Masked`.
+
+        Raises:
+            LtsftError: If there is no optimizer.
         """
+        if not optimizers:
+            raise LtsftError(
+                "`optimizers` is expected to be all that step the parameters, but got none; write "
+                "`ticket.hold(optimizer)` with the one that the loop steps."
+            )
         hold = by or Masked()
         with ExitStack() as ending:
             hold.attach(self, optimizers)
@@ -205,11 +231,15 @@ class Ticket:
             **about: Further fields of :class:`~ltsft.sparse.Metadata`.
 
         Raises:
-            RuntimeError: If an unselected entry moved.
+            LtsftError: If an unselected entry moved.
         """
         mask = self._settled_mask()
         if moved := self.moved():
-            raise RuntimeError(f"unselected entries moved in {', '.join(moved)}")
+            raise LtsftError(
+                f"entries that are not selected are expected to be as before training, but they "
+                f"moved in {', '.join(moved[:3])}; call `rewind()` before the sparse phase, step "
+                "only optimizers that are held, and change no weights by hand."
+            )
         weights = self.weights()
         changed = [n for n in self.buffers if not torch.equal(weights[n], self.initial[n])]
         metadata = {

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ltsft.errors import LtsftError
+from ltsft.errors import LtsftError, options_by_yaml
 from ltsft.version import __version__
 
 USER_ERROR = 2
@@ -68,7 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] == "--version":
         print(f"ltsft {__version__}")
         return 0
-    name, *rest = args
+    with options_by_yaml():
+        return _run(*args)
+
+
+def _run(name: str, *rest: str) -> int:
+    """Run a command, and say what a user did wrong on one line."""
+    args = [name, *rest]
     try:
         if name not in COMMANDS:
             near = difflib.get_close_matches(name, COMMANDS, 1)
@@ -78,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         command = importlib.import_module(f"ltsft.commands.{COMMANDS[name].module}")
         with _as_process_arguments(args):
-            status = command.main(name, rest) or 0
+            status = command.main(name, list(rest)) or 0
         sys.stdout.flush()  # here, where a closed pipe is no traceback
         return status
     except LtsftError as error:

@@ -21,7 +21,8 @@ def with_one_budget(args: list[str]) -> list[str]:
 
     Example:
         >>> with_one_budget(["--sparse.budget.density", "0.1"])[2:]
-        ['--sparse.budget.num_params', 'null', '--sparse.budget.reduction_factor', 'null']
+        ['--sparse.budget.num_params', 'null', '--sparse.budget.reduction_factor', 'null', \
+'--sparse.budget.invertible', 'false']
     """
     result: list[str] = []
     taken_back: list[str] = []  # once the value has followed
@@ -33,6 +34,8 @@ def with_one_budget(args: list[str]) -> list[str]:
             said = _sizes_in(option.removeprefix("--"), value if equals else following)
             others = [size for size in SIZES if size not in said] if len(said) == 1 else []
             nulls = [part for size in others for part in (f"--{BUDGET}.{size}", "null")]
+            if others and "reduction_factor" in others:  # which alone it goes with
+                nulls += [f"--{BUDGET}.invertible", "false"]
             if equals:
                 result += nulls
             else:

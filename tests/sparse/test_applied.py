@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ltsft.errors import LtsftError
+from ltsft.sparse import LargestChange, Ticket
 from ltsft.sparse.applied import base_digests
 from tests.sparse.net import Net, assert_untouched, bits, sft
 
@@ -136,3 +137,59 @@ def test_what_is_applied_does_not_keep_its_model_alive():
     gc.collect()
     assert alive() is None
     assert handle.sft == sft(1)
+
+
+def test_the_same_differences_are_in_place_once():
+    """Whatever heads come with them, or were left out."""
+    model, task = Net(), sft(1)
+    with task.apply(model, whole=False):
+        with pytest.raises(LtsftError, match="is expected to be applied once"):
+            task.without_whole().apply(model)
+        with (task * 0.5).apply(model):  # others, and said so
+            pass
+
+
+def tied():
+    model = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
+    model["b"].weight = model["a"].weight
+    return model
+
+
+def test_what_was_tied_in_training_is_tied_in_the_model():
+    """Else one of two matrices would get the difference that both had."""
+    model = tied()
+    ticket = Ticket(model)
+    model["a"].weight.data += torch.rand(3, 3)
+    ticket.select(LargestChange(), 4)
+    ticket.rewind()
+    model["a"].weight.data += torch.rand(3, 3) * ticket.mask["a.weight"]
+    difference = ticket.difference()
+    apart = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
+    apart.load_state_dict({k: v.clone() for k, v in ticket_start(model, ticket).items()})
+    with pytest.raises(LtsftError, match=r"`a.weight` is expected to be tied to `b.weight`"):
+        difference.apply(apart)
+    together = tied()
+    together.load_state_dict(ticket_start(model, ticket))
+    difference.apply(together)
+    alone = nn.ModuleDict({"a": nn.Linear(3, 3)})  # a class without the other one
+    alone.load_state_dict(
+        {k: v for k, v in ticket_start(model, ticket).items() if k.startswith("a.")}
+    )
+    difference.apply(alone)
+
+
+def ticket_start(model, ticket):
+    """The state of a tied model before training."""
+    state = {name: ticket.initial[name] for name in ("a.weight", "a.bias", "b.bias")}
+    return state | {"b.weight": state["a.weight"]}
+
+
+def test_a_rounded_model_is_told_apart_from_another_one():
+    model = nn.Linear(4, 4)
+    ticket = Ticket(model)
+    model.weight.data += 0.1
+    ticket.select(LargestChange(), 4)
+    ticket.rewind()
+    difference = ticket.difference()
+    with pytest.raises(LtsftError, match="it is torch.bfloat16: load it with dtype=torch.float32"):
+        difference.apply(model.to(torch.bfloat16))

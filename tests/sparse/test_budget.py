@@ -41,7 +41,7 @@ def test_density_is_of_the_maskable():
         ({"num_params": 1, "density": 0.1}, "exactly one of .* but got num_params, density"),
         ({"density": 0.0}, "above 0 and at most 1"),
         ({"density": 1.5}, "above 0 and at most 1"),
-        ({"num_params": -1}, "0 or more, but got -1"),
+        ({"num_params": -1}, "1 or more, but got -1"),
         ({"reduction_factor": 0}, "above 0, but got 0"),
         ({"num_params": 1, "invertible": True}, "beside `reduction_factor` only"),
     ],

@@ -179,7 +179,7 @@ def test_the_hold_ends_with_its_block():
     module.loss(batch).backward()
     optimizer.step()
     assert ticket.moved()
-    with pytest.raises(RuntimeError, match="unselected entries moved in layers.0.weight"):
+    with pytest.raises(LtsftError, match="expected to be as before .* moved in layers.0.weight"):
         ticket.difference()
 
 
@@ -217,3 +217,24 @@ def test_a_budget_says_k():
     mask = ticket.select(Random(), Budget(density=0.5).resolve(module, 83))
     assert isinstance(mask, Mask)
     assert mask.num_selected == 42
+
+
+def test_the_order_of_a_loop_is_watched_over():
+    """A cell that runs twice, K forgotten, no optimizer held: told at once."""
+    model = nn.Linear(4, 2)
+    ticket = Ticket(model)
+    model.weight.data += 1
+    with pytest.raises(LtsftError, match="`num_params` is expected to be 1 or more with Largest"):
+        ticket.select(LargestChange())
+    ticket.select(LargestChange(), 3)
+    with pytest.raises(LtsftError, match="3 entries are selected already; make a new ticket, or"):
+        ticket.select(LargestChange(), 3)
+    assert ticket.mask.num_selected == 3
+    with pytest.raises(LtsftError, match="`optimizers` is expected to be all that step"):
+        ticket.hold().__enter__()
+    with pytest.raises(LtsftError, match=r"moved in weight; call `rewind\(\)` before"):
+        ticket.difference()
+    with pytest.raises(LtsftError, match="`scope` is expected to be a Scope or a ScopeRules"):
+        Ticket(model, "weight")
+    with pytest.raises(LtsftError, match="`module` is expected to be a Module"):
+        Ticket({"weight": model.weight})
