@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 from typing_extensions import override
 
@@ -53,6 +53,14 @@ class LanguageSfts(Callback):
         if not self.sfts or list_languages is None:
             return
         languages = list_languages(stage)
+        for code, sft in self._loaded.items():
+            if sft.metadata.language not in (None, code):
+                rank_zero_warn(
+                    f"`languages.sfts` has for {code} a fine-tuning of {sft.metadata.language} "
+                    f"({self.sfts[code]})."
+                )
+        if not languages:
+            return  # the loader says which data are missing
         if unknown := sorted(self.sfts.keys() - set(languages)):
             raise LtsftError(
                 f"`languages.sfts` is expected to have languages of the data as keys "

@@ -1,6 +1,7 @@
 """``ltsft compare``: predictions against gold annotation, with intervals and a paired test."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +52,9 @@ def make_parser() -> PlainParser:
         nargs="+",
         help="a file per system; or FILE,FILE,... of several seeds, whose mean is scored",
     )
-    parser.add_argument("--metric", required=True, choices=MEASURES, help="what is scored")
+    parser.add_argument(
+        "--metric", required=True, choices=[*MEASURES, "span_f1"], help="what is scored"
+    )
     parser.add_argument(
         "--texts",
         nargs="+",
@@ -70,6 +73,7 @@ def make_parser() -> PlainParser:
 def main(name: str, args: list[str]) -> None:
     """Run the command."""
     options = make_parser().parse_args(args)
+    options.metric = _metric(options.metric, options.gold)
     if options.limit is not None and options.limit < 1:
         raise LtsftError(
             f"`--limit` is expected to be 1 or more, but got {options.limit}; leave it out to "
@@ -96,6 +100,19 @@ def main(name: str, args: list[str]) -> None:
             row |= {"difference": difference._asdict(), "p_value": p_value}
         rows.append(row)
     print(json.dumps(rows, indent=2) if options.json else _as_text(options.metric, rows))
+    if perfect := [row["predictions"] for row in rows if row["low"] == 1]:
+        print(
+            f"warning: {', '.join(perfect)} is the same as {options.gold} in all that is scored; "
+            "`ltsft predict` writes what it does not predict as it is in the data.",
+            file=sys.stderr,
+        )
+
+
+def _metric(name: str, gold: str) -> str:
+    """The measure that is meant: by its name in configs, of parts of speech in CoNLL-U."""
+    if name == "accuracy" and Path(gold).suffix == ".conllu":
+        return "upos"
+    return name.replace("_", "-")
 
 
 def _files(system: str) -> list[str]:

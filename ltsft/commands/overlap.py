@@ -1,6 +1,7 @@
 """``ltsft overlap``: which entries fine-tunings select in common, pair by pair."""
 
 import json
+import sys
 from collections import Counter
 from dataclasses import asdict
 from itertools import combinations
@@ -35,6 +36,13 @@ def main(name: str, args: list[str]) -> None:
         raise LtsftError("`ltsft overlap` is expected to get two SFTs or more, but got one.")
     sfts = [SparseFineTuning.from_pretrained(name) for name in options.sfts]
     names = short_names(options.sfts)
+    bases = {sft.metadata.base_model for sft in sfts} - {None}
+    if len(bases) > 1:
+        print(
+            f"warning: these are of different base models ({', '.join(sorted(map(str, bases)))}), "
+            "so that their entries have nothing to do with each other.",
+            file=sys.stderr,
+        )
     pairs = {(a, b): overlap(sfts[a], sfts[b]) for a, b in combinations(range(len(sfts)), 2)}
     if options.json:
         rows = [{"a": names[a], "b": names[b], **asdict(o)} for (a, b), o in pairs.items()]

@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ltsft.study.plan import Run, make_plan
 from ltsft.terminal import yaml_text
 from ltsft.terminal.complaints import OneLineParser, own_cause
 from ltsft.terminal.config_file import check_configs
+from ltsft.terminal.configs import with_paths
 
 
 def main(name: str, args: list[str]) -> int:
@@ -29,7 +31,9 @@ def main(name: str, args: list[str]) -> int:
     parser = make_parser()
     if args and not args[0].startswith("-"):
         args = ["--config", *args]
+    args = with_paths(args)
     check_configs(args)
+    _check_is_study(args)
     args, merged = merge_options(args)
     config = parser.parse_args(args)
     for fit, options in merged.items():
@@ -43,6 +47,18 @@ def main(name: str, args: list[str]) -> int:
         return 0
     _run(plan, output, study.jobs, config.executor)
     return 0
+
+
+def _check_is_study(args: list[str]) -> None:
+    """Refuse the config of a fit."""
+    for option, value in pairwise([*args, ""]):
+        if option == "--config":
+            config = yaml_text.load(Path(value).read_text(encoding="utf-8"))
+            if {"model", "data", "trainer", "sparse"} & config.keys():
+                raise LtsftError(
+                    f"`--config` is expected to be that of a study, but {value} is of a fit; run "
+                    f"`ltsft fit --config {value}`."
+                )
 
 
 def merge_options(args: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:

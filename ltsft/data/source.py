@@ -136,6 +136,11 @@ def by_language(sources: Sources | None, option: str) -> dict[str, list[Source]]
         sources = Source(**sources)  # type: ignore[arg-type]
     if isinstance(sources, dict):
         for language, parts in sources.items():
+            if "/" in language or language.startswith("."):  # files are named after it
+                raise LtsftError(
+                    f"`{option}` is expected to have codes of languages as keys, but got "
+                    f"{language!r}."
+                )
             places = parts if isinstance(parts, list) else [parts]
             found[language] = [Source.of(place, f"{option}.{language}") for place in places]
         return found

@@ -5,6 +5,7 @@ from itertools import chain, islice
 
 from ltsft.data.encoding.digest import digest, file_digest
 from ltsft.data.formats.lines import numbered_lines
+from ltsft.data.formats.plain import is_plain
 from ltsft.data.reading import read
 from ltsft.data.source import Source
 from ltsft.data.table import Table
@@ -26,7 +27,7 @@ def read_text(source: Source, role: str) -> Iterator[str]:
             source,
             role,
             language=lambda language, number, split: language.text(number, split),
-            file=lambda path: (line for _, line in numbered_lines(path)),
+            file=lambda path: _lines_of_text(source, path),
             table=_read_table,
         )
     )
@@ -53,6 +54,16 @@ def corpus_key(source: Source, role: str) -> list[str]:
         table=lambda table: [table.fingerprint, source.columns.get("text", "text")],
     )
     return list(parts)
+
+
+def _lines_of_text(source: Source, path: str) -> Iterator[str]:
+    if not is_plain(path, num_columns=10):
+        raise LtsftError(
+            f"`{source.option}` is expected to be text, a sentence or paragraph per line, but "
+            f"{path} is a treebank (CoNLL-U); take its sentences out first, for example by `sed -n "
+            "'s/^# text = //p'`."
+        )
+    return (line for _, line in numbered_lines(path))
 
 
 def _read_table(table: Table) -> Iterator[str]:

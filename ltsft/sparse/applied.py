@@ -207,10 +207,13 @@ def _find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:
     here = {name: tensors.get(name, tensors.get(name.removeprefix(prefix))) for name in names}
     missing = [name for name, tensor in here.items() if tensor is None]
     if missing:
+        here_from = getattr(model, "name_or_path", "")
+        of = f" of {here_from}" if here_from and here_from != sft.metadata.base_model else ""
         raise LtsftError(
             f"{sft!r} is expected to be applied to a model that has all its parameters, but "
-            f"{type(model).__name__} lacks {len(missing)} of {len(names)}, e.g. `{missing[0]}`; "
-            f"load {sft.metadata.base_model or 'the base model'} with the class it was trained in."
+            f"{type(model).__name__}{of} lacks {len(missing)} of {len(names)}, e.g. "
+            f"`{missing[0]}`; load {sft.metadata.base_model or 'the base model'} with the class it "
+            "was trained in."
         )
     return {name: tensor for name, tensor in here.items() if tensor is not None}
 

@@ -83,10 +83,13 @@ class Task(LightningModule, ABC):
     model: PreTrainedModel
     labels: list[str] | None = None
 
+    untrained: list[str]
+    """Parameters that have random values until they are trained: the head of no fine-tuning."""
+
     def __init__(
         self,
         base_model: str,
-        base_sfts: list[str] | None = None,
+        base_sfts: list[str] | str | None = None,
         revision: str | None = None,
         language: str | None = None,
         learning_rate: float = 5e-5,
@@ -97,7 +100,7 @@ class Task(LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters()
         self.base_model = base_model
-        self.base_sfts = list(base_sfts or [])
+        self.base_sfts = [base_sfts] if isinstance(base_sfts, str) else list(base_sfts or [])
         self.revision = revision
         self.language = language
         self.learning_rate = learning_rate
@@ -107,6 +110,7 @@ class Task(LightningModule, ABC):
         self._adapter: TrainedSlot | None = None
         self._model_config = model_config
         self._languages: dict[str, None] = {}  # trained on, in order
+        self._made_here: set[str] = set()  # parameters of a head that no pretrained model has
         # Not a ModuleDict: made anew for each evaluation, and no part of checkpoints.
         self._scores: dict[str, dict[str, Metric]] = {}
 
@@ -139,8 +143,14 @@ class Task(LightningModule, ABC):
                 self.model, self.adapters, self.trained_slot, self.stays_beside_adapters
             )
             self._fresh |= self._adapter.parameters.keys()
+        heads: set[str] = set()
         for sft in sfts:
-            sft.apply(self.model, whole=None if self.takes_head_of(sft) else False)
+            takes_head = self.takes_head_of(sft)
+            sft.apply(self.model, whole=None if takes_head else False)
+            heads |= sft.whole.keys() if takes_head else set()
+        slots = self._adapter.parameters.keys() if self._adapter else set()
+        fresh = sorted((self._fresh | self._made_here) - heads - slots)
+        self.untrained = [name for name in fresh if self.model.get_parameter(name).requires_grad]
         # Pretrained models arrive in evaluation mode, and Lightning leaves modes as they are: in a
         # fit there would be no dropout.
         self.model.train()

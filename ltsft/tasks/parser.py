@@ -22,6 +22,7 @@ from ltsft.metrics import (
 from ltsft.modules import BiaffineParser, EncodedWords
 from ltsft.modules.biaffine_parser import Root
 from ltsft.tasks.base import Task
+from ltsft.tasks.encoder import is_inside
 from ltsft.tasks.in_memory import longest_input, predict
 
 
@@ -94,6 +95,7 @@ class Parser(Task):
         names = {name for name, _ in self.model.named_parameters()}
         fresh = {f"{self.model.base_model_prefix}.{name}" for name in self._fresh}
         self._fresh = frozenset(fresh & names)
+        self._made_here = {name for name in names if not is_inside(name, self.model)}
 
     @override
     def forward(self, batch: Batch) -> EncodedWords:

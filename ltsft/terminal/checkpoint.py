@@ -3,6 +3,7 @@
 import importlib
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,6 +57,48 @@ def task_class(path: str) -> type[Task]:
         f"the checkpoint is expected to be of a known task, but is of {path!r}; name the class too "
         f"(`--model {path or 'CLASS'}`), or make the checkpoint with `ltsft fit`."
     )
+
+
+def newest_checkpoint(root: str | None) -> str:
+    """The newest checkpoint of a fit.
+
+    Args:
+        root: Its ``trainer.default_root_dir``.
+
+    Raises:
+        LtsftError: If there is none.
+    """
+    folder = Path(root or ".", "checkpoints")
+    found = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise LtsftError(
+            f"`ckpt_path` is expected to be a checkpoint, but there is none in {folder}; leave it "
+            "out to begin anew, or name a file."
+        )
+    return str(found[-1])
+
+
+def check_same_start(options: Namespace, saved: Mapping[str, Any]) -> None:
+    """Refuse to go on over other fine-tunings than the fit began with.
+
+    Its weights have those in them, and its result would be noted as trained over the others.
+
+    Args:
+        options: Class path and arguments of the model, as parsed.
+        saved: What :func:`hyperparameters` returned.
+
+    Raises:
+        LtsftError: If they are others.
+    """
+    if options.class_path != saved.get("_class_path", options.class_path):
+        return  # that is told when the weights are loaded
+    before, now = (values.get("base_sfts") or [] for values in (saved, options.init_args))
+    before, now = ([value] if isinstance(value, str) else list(value) for value in (before, now))
+    if "base_sfts" in saved and before != now:
+        raise LtsftError(
+            f"`model.init_args.base_sfts` is expected to be what the fit to go on with began with, "
+            f"[{', '.join(before)}], but got [{', '.join(now)}]."
+        )
 
 
 def check_agreement(options: Namespace, saved: Mapping[str, Any]) -> None:

@@ -18,6 +18,9 @@ from ltsft.terminal.config_file import check_configs
 FOUND_BY_LIGHTNING = ("last", "best", "hpc", "registry")
 """Values of ``ckpt_path`` that are no files."""
 
+_STUDYS = {"targets", "systems", "language_fit", "task_fit"}
+"""Keys that configs of studies have."""
+
 _ROLES = {
     "fit": ("text", "train", "validation"),
     "validate": ("text", "validation"),
@@ -41,7 +44,13 @@ def check(command: str, args: list[str]) -> None:
     options: dict[str, Any] = {}
     for name, value in _pairs(args):
         if name == "config":
-            options |= _data_of(_load(Path(value).read_text(encoding="utf-8")))
+            config = _load(Path(value).read_text(encoding="utf-8"))
+            if isinstance(config, dict) and _STUDYS & config.keys():
+                raise LtsftError(
+                    f"`--config` is expected to be the config of a {command}, but {value} is that "
+                    f"of a study; run `ltsft study {value}`."
+                )
+            options |= _data_of(config)
         else:
             options[name.replace("data.init_args.", "data.")] = value
     path = options.get("ckpt_path")

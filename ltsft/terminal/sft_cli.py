@@ -27,7 +27,13 @@ from ltsft.errors import LtsftError
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.sparse import Budget, ScopeRules, Selection, current_ranks
 from ltsft.tasks import Task
-from ltsft.terminal.checkpoint import check_agreement, hyperparameters, task_class
+from ltsft.terminal.checkpoint import (
+    check_agreement,
+    check_same_start,
+    hyperparameters,
+    newest_checkpoint,
+    task_class,
+)
 from ltsft.terminal.complaints import OneLineParser, own_cause
 from ltsft.terminal.csv_log import GoOn, SaveConfigAtStart
 from ltsft.terminal.early import FOUND_BY_LIGHTNING
@@ -153,9 +159,13 @@ class SftCLI(LightningCLI):
         """
         config = self.config[self.config.subcommand]
         path = config.get("ckpt_path")
+        if self._fitting and path == "last":
+            path = config.ckpt_path = newest_checkpoint(config.trainer.default_root_dir)
         if self._fitting and path in FOUND_BY_LIGHTNING:
             path = None
         saved = {} if path is None else hyperparameters(path)
+        if self._fitting and path is not None and config.model is not None:
+            check_same_start(config.model, saved)
         self._checkpoint = None if self._fitting else path
         if self._checkpoint:
             if config.model is not None:
@@ -195,6 +205,16 @@ class SftCLI(LightningCLI):
                 f"{'labels' if has else 'raw text'}; name another data class, or another `model`."
             )
 
+    def _check_head(self) -> None:
+        """Refuse to score or predict by a head that nobody trained."""
+        untrained = getattr(self.model, "untrained", [])
+        if untrained:
+            raise LtsftError(
+                "`model.init_args.base_sfts` is expected to bring the head of the task, but "
+                f"`{untrained[0]}` has random values; name the task's fine-tuning "
+                "(`--model.base_sfts '[runs/pos-en]'`), or a checkpoint (`--ckpt_path`)."
+            )
+
     @override
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         root = config["default_root_dir"]
@@ -230,6 +250,8 @@ class SftCLI(LightningCLI):
     @override
     def _run_subcommand(self, subcommand: str) -> None:
         if self._run:
+            if not (self._fitting or self._checkpoint):
+                self._check_head()
             super()._run_subcommand(subcommand)
 
     def validate(self, model: LightningModule, **options: Any) -> None:

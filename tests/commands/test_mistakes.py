@@ -241,8 +241,40 @@ MISTAKES = {
         "`model.init_args.metric` is expected to be what the checkpoint was made with, 'accuracy'",
     ),
     "another budget than the checkpoint's": (
-        [*with_value(FIT, BUDGET, "0.2"), "--ckpt_path", "{checkpoint}"],
+        [
+            *with_value(FIT, BUDGET, "0.2"),
+            *["--model.base_sfts", "[{aa}]", "--ckpt_path", "{checkpoint}"],
+        ],
         "the checkpoint is expected to be of a fit with the same `sparse.budget`",
+    ),
+    "other fine-tunings under it than the checkpoint's": (
+        [*FIT, "--ckpt_path", "{checkpoint}"],
+        r"`model.init_args.base_sfts` is expected to be what the fit .* began with, \[.*aa\], but "
+        r"got \[\]",
+    ),
+    "no checkpoint to go on from": (
+        [*FIT, "--ckpt_path", "last"],
+        "`ckpt_path` is expected to be a checkpoint, but there is none in out/checkpoints",
+    ),
+    "a head that nobody trained": (
+        [*without(TEST, "--model.base_sfts"), "--data.labels", "[NOUN, VERB]"],
+        "`model.init_args.base_sfts` is expected to bring the head of the task, but `classifier",
+    ),
+    "a treebank as text": (
+        with_value(LANGUAGE, "--data.text", "{treebank}"),
+        "`data.init_args.text` is expected to be text, .* is a treebank .CoNLL-U.",
+    ),
+    "a path as a language": (
+        with_value(FIT, "--data.train", "{{../aa: {treebank}}}"),
+        "`data.init_args.train` is expected to have codes of languages as keys, but got '../aa'",
+    ),
+    "a study's config": (
+        ["fit", "--config", "study.yaml"],
+        "expected to be the config of a fit, but study.yaml is that of a study; run `ltsft study",
+    ),
+    "no data to predict for": (
+        ["predict", *without(TEST, "--data.test")[1:], "--languages.sfts", "{{aa: {aa}}}"],
+        "`data.init_args.predict` is expected to give data, but it is empty",
     ),
     # ---------------------------------------------------------------- spelling
     "unknown model": (
@@ -367,8 +399,10 @@ def files(trained, tmp_path):
     torch.save({"state_dict": {}}, "foreign.ckpt")
     Path("broken.yaml").write_text("trainer: [1\nmodel: 2")
     Path("text.yaml").write_text("just a text")
+    Path("study.yaml").write_text("base: x\ntargets: [elmu]\n")
     Path("key.yaml").write_text("sprase: {budget: {density: 0.2}}")
-    return trained._asdict() | {"checkpoint": trained.checkpoint, "other": tmp_path / "other"}
+    more = {"checkpoint": trained.checkpoint, "other": tmp_path / "other", **trained.languages}
+    return trained._asdict() | more
 
 
 @pytest.mark.parametrize("case", MISTAKES)

@@ -114,7 +114,11 @@ def test_a_broken_treebank_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     arguments += ["--data.max_length", "12", "--data.test", json.dumps({"xx": str(path)})]
     arguments += ["--data.labels", json.dumps(RELATIONS), "--trainer.accelerator", "cpu"]
     capsys.readouterr()  # the bar of saving the model
-    assert main(["test", *arguments]) == USER_ERROR
+    assert main(["test", *arguments]) == USER_ERROR  # by a head that nobody trained
+    assert "bring the head of the task" in capsys.readouterr().err
+    arguments = [arg.replace("--data.test", "--data.train") for arg in arguments]
+    arguments += ["--sparse.budget.density", "0.1"]
+    assert main(["fit", *arguments]) == USER_ERROR
     error = capsys.readouterr().err
     assert "a.conllu, line 1: the heads (column 7)" in error
     assert error.count("\n") == 1

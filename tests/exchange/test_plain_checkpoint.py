@@ -104,7 +104,7 @@ class TestBase:
         sfts = {"task": one("pos", labels=LABELS, base_model=base), "aa": one("masked-lm")}
         with pytest.raises(LtsftError, match="`--base` .* do not name one base model.*None"):
             compose(sfts)
-        sfts["aa"] = one("masked-lm", base_model=base)
+        sfts["aa"] = one("masked-lm", position=7, base_model=base)
         assert compose(sfts).name_or_path == base
 
     def test_says_its_revision_where_all_agree(self, monkeypatch):
