@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForTokenClassification
 
-from ltsft.sparse import SparseFineTuning
-from tests.callbacks.plain import Plain, data
+from ltsft.sparse import ScopeRules, SparseFineTuning
+from tests.callbacks.plain import Plain, callback, data, loader_of, trainer
 from tests.documented import ROOT, callbacks, compose, link_runs
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,6 +53,58 @@ def test_two_fine_tunings_in_a_dozen_lines(runs):
     assert not torch.equal(
         seen["bert.embeddings.word_embeddings.weight"],
         names["model"].bert.embeddings.word_embeddings.weight,
+    )
+
+
+def test_the_models_own_labels_and_type(runs):
+    """`id2label` survives in the model, and so do all differences."""
+    names = {}
+    exec(python_with("SparseFineTuning.from_pretrained"), names)
+    labels = names["task"].metadata.labels
+    assert names["model"].config.id2label == dict(enumerate(labels))
+    assert names["model"].dtype == torch.float32
+
+
+def test_words_in_tags_out(runs):
+    """Judged by the model of the block before, put together by hand."""
+    names = {"task": SparseFineTuning.from_pretrained("runs/pos-en")}
+    exec(python_with("tagger.tag").replace("tagger.tag", "tags = tagger.tag"), names)
+    ((*tags,),) = names["tags"]
+    assert len(tags) == 3
+    assert set(tags) <= set(names["task"].metadata.labels)
+    model = AutoModelForTokenClassification.from_pretrained(runs.base, num_labels=17)
+    names["task"].apply(model)
+    SparseFineTuning.from_pretrained("runs/hsb").apply(model, whole=False)
+    for name, value in model.named_parameters():
+        assert torch.equal(names["tagger"].model.get_parameter(name), value)
+
+
+def test_what_a_module_says_makes_it_compose(runs):
+    """Trained by a module as shown, applied to the plain model that it is relative to."""
+    from lightning import LightningModule
+
+    names = {"LightningModule": LightningModule, "LABELS": ["A", "B", "C"]}
+    exec(python_with("def sft_root"), names)
+
+    class Mine(names["MyTagger"]):
+        def __init__(self):
+            super().__init__()
+            self.model = AutoModelForTokenClassification.from_pretrained(runs.base, num_labels=3)
+
+        def training_step(self, batch, batch_idx):
+            return self.model(input_ids=batch, labels=batch % 3).loss
+
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.parameters(), lr=0.01)
+
+    sft = callback(scope=ScopeRules(whole=["classifier"]))
+    torch.manual_seed(0)
+    trainer(sft).fit(Mine(), loader_of([torch.randint(5, 60, (2, 7)) for _ in range(4)]))
+    assert sft.sft.metadata.labels == ["A", "B", "C"]
+    plain = AutoModelForTokenClassification.from_pretrained(runs.base, num_labels=3)
+    sft.sft.apply(plain)
+    (sft.sft + SparseFineTuning.from_pretrained("runs/hsb").without_whole()).apply(
+        AutoModelForTokenClassification.from_pretrained(runs.base, num_labels=3)
     )
 
 
@@ -148,7 +200,9 @@ def test_commands_of_the_table(command, runs, ltsft):
     if name in ("fit", "test"):
         assert callbacks(compose(command, runs)).count("SparseMaskCallback") == (name == "fit")
         return
+    Path("hsb.txt").write_text("w1 w2!\nw3\n")
     options = {"compose": ["--base", runs.base], "study": ["--dry-run"]}
+    options["predict"] = ["--model.base_model", runs.base, "--data.max_length", "24"]
     if "--as-sft" in command:
         options = {}
     _, err = ltsft(*shlex.split(command)[1:], *options.get(name, []))
@@ -157,13 +211,15 @@ def test_commands_of_the_table(command, runs, ltsft):
         assert SparseFineTuning.from_pretrained("runs/pos-hsb").metadata.task == "pos"
     elif name == "compose":
         AutoModelForTokenClassification.from_pretrained("tagger-hsb")
+    if name == "predict":
+        assert Path("runs/pos-en/predict/predictions/hsb.conllu").read_text().count("\n") == 6
     if name == "overlap":
         assert Path("overlap.png").is_file()
 
 
 def test_there_is_a_command_of_each_kind():
     assert {command.split()[1] for command in COMMANDS} == {
-        "fit", "test", "compose", "inspect", "overlap", "study", "completion",
+        "fit", "test", "predict", "compose", "inspect", "overlap", "study", "completion",
     }  # fmt: skip
 
 
@@ -187,11 +243,10 @@ def test_the_quickstarts_table_is_of_its_config():
     assert [row.split("|")[1].strip() for row in rows] == study.targets
 
 
-@pytest.mark.parametrize("flag", ["--help", "--print_config"])
-def test_what_shows_all_options(flag, trained, ltsft):
-    assert f"`ltsft fit {flag}`" in README
-    model = ["--model", "Tagger", "--model.base_model", trained.base, "--data", "TaggingData"]
-    out, err = ltsft("fit", *(model if flag == "--print_config" else []), flag)
+@pytest.mark.parametrize("flags", ["--help", "--model.help Tagger", "--help all"])
+def test_what_shows_options(flags, ltsft):
+    assert flags in README.replace("\n", " ")
+    out, err = ltsft("fit", *flags.split())
     assert err == []
     assert "learning_rate" in out or "--model" in out
 
