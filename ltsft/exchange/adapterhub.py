@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ltsft.errors import LtsftError
 from ltsft.exchange.adapterhub_files import read_files
+from ltsft.exchange.adapterhub_heads import Head, read_head
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.slot import AdapterSlot, SlotName
 from ltsft.sparse import Metadata, SparseFineTuning
@@ -55,12 +56,15 @@ _INVERTIBLE = re.compile(
 _PARTS = {"down.0": "down", "up": "up", "0": "down", "2": "up"}
 
 
-def read_adapter(source: str | Path, adapters: Adapters, slot: SlotName) -> SparseFineTuning:
+def read_adapter(
+    source: str | Path, adapters: Adapters, slot: SlotName, *, head: bool = True
+) -> SparseFineTuning:
     """Read an adapter of the Pfeiffer configuration, with or without invertible adapter.
 
     Both layouts are read: that of 2020, in which language and task adapters have keys of their own,
     and today's. The result can be saved, and named wherever a fine-tuning can. It lacks digests:
-    the file tells the base model's name, not its weights. A head in the folder is left out.
+    the file tells the base model's name, not its weights. A task's head comes with it, if it is one
+    linear layer for tags or questions; that of a language is left out.
 
     An adapter of 2020 with GELU has ReLU in its invertible adapter, which copies saved again by a
     newer version no longer say: for those, "the same as elsewhere" is all that the file tells.
@@ -68,9 +72,11 @@ def read_adapter(source: str | Path, adapters: Adapters, slot: SlotName) -> Spar
     Args:
         source: Folder or zip with ``adapter_config.json`` and ``adapter.safetensors`` or
             ``pytorch_adapter.bin``; or one of the latter two files, with the config beside it.
-        adapters: The model's options. Layers that they leave out are dropped; everything else must
-            be as in the file.
+        adapters: The model's options. Of a language, layers that they leave out are dropped, as in
+            MAD-X 2.0, and noted in the metadata; a task's adapter is kept whole. Everything else
+            must be as in the file.
         slot: What the adapter is of.
+        head: Whether a task's head is read, if there is one.
 
     Returns:
         A fine-tuning without entries that fills the slot.
@@ -78,9 +84,13 @@ def read_adapter(source: str | Path, adapters: Adapters, slot: SlotName) -> Spar
     Raises:
         LtsftError: If it is anything else, or does not suit `adapters`.
     """
-    about, tensors = read_files(Path(source))
+    about, tensors, of_head = read_files(Path(source))
     try:
-        return _Reader(about, slot).read(tensors, adapters)
+        reader = _Reader(about, slot)
+        own_head = None
+        if head and slot == "task" and of_head is not None:
+            own_head = read_head(*of_head, reader.hidden_size)
+        return reader.read(tensors, adapters, own_head)
     except LtsftError as error:
         raise LtsftError(
             f"`{source}` cannot be used as an adapter of the {slot}: {error}"
@@ -123,7 +133,9 @@ class _Reader:
         self.activation = self._activation(config.get("non_linearity"))
         self.invertible_activation = self._invertible_activation()
 
-    def read(self, tensors: Mapping[str, Tensor], adapters: Adapters) -> SparseFineTuning:
+    def read(
+        self, tensors: Mapping[str, Tensor], adapters: Adapters, head: Head | None = None
+    ) -> SparseFineTuning:
         """Turn the tensors into those of the slot that `adapters` make."""
         whole = self._renamed(tensors)
         layers = {int(m[1]) for name in whole if (m := re.search(r"\.layer\.(\d+)\.", name))}
@@ -151,14 +163,27 @@ class _Reader:
                 f"layers {wanted.layers} are expected to have adapters, but the file has none in "
                 f"{absent}; add them to `adapters.leave_out`."
             )
+        dropped = sorted(layers - set(wanted.layers))
+        if dropped and self.slot == "task":
+            raise LtsftError(
+                f"the file has adapters in layers {dropped}, which `adapters.leave_out` leaves "
+                "out; what a task trained is kept whole: take these layers out of `leave_out` "
+                "(`null` leaves out none)."
+            )
         kept = self._shapes(set(wanted.layers), wanted)
-        origin = {key: self.about[key] for key in ("name", "version", "type") if key in self.about}
+        origin: dict[str, Any] = {
+            key: self.about[key] for key in ("name", "version", "type") if key in self.about
+        }
+        if dropped:
+            origin["dropped_layers"] = dropped
+        task = LANGUAGE_TASK if self.slot == "language" else head and head.task
         return SparseFineTuning(
             {},
-            {name: whole[name] for name in kept},
+            {name: whole[name] for name in kept} | (head.tensors if head else {}),
             Metadata(
                 base_model=self.about.get("model_name"),
-                task=LANGUAGE_TASK if self.slot == "language" else None,
+                task=task,
+                labels=head and head.labels,
                 slots={self.slot: wanted.to_json()},
                 extra={"adapterhub": origin},
             ),

@@ -5,7 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load as load_safetensors
@@ -17,13 +17,31 @@ CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
 """Names of the file with the tensors; the former is taken where both are there."""
 
+HEAD_CONFIG = "head_config.json"
+HEAD_WEIGHTS = ("model_head.safetensors", "pytorch_model_head.bin")
+"""The same of a head, where one was saved too."""
+
 _MAX_BYTES = 2 << 30  # the adapters of a large model take less than a tenth of it
 
 _Files = dict[PurePosixPath, Callable[[], bytes]]
 
 
-def read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read config and tensors. Pickles can make tensors only, and zips are not unpacked.
+class Files(NamedTuple):
+    """What lies in a folder.
+
+    Args:
+        about: The adapter's config.
+        tensors: Its tensors by their names in the file.
+        head: Config and tensors of the head, if there is one.
+    """
+
+    about: dict[str, Any]
+    tensors: dict[str, Tensor]
+    head: tuple[dict[str, Any], dict[str, Tensor]] | None
+
+
+def read_files(source: Path) -> Files:
+    """Read configs and tensors. Pickles can make tensors only, and zips are not unpacked.
 
     Args:
         source: Folder, zip, or the file with the tensors.
@@ -46,7 +64,16 @@ def read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"`{source}` is expected to hold {' or '.join(WEIGHTS)} beside `{CONFIG}`, but holds "
             "neither."
         )
-    return _config(files[configs[0]](), source), _tensors(files[weights](), weights.name, source)
+    head = None
+    of_head = next((folder / name for name in HEAD_WEIGHTS if folder / name in files), None)
+    if of_head is not None and folder / HEAD_CONFIG in files:
+        head = (
+            _config(files[folder / HEAD_CONFIG](), source, HEAD_CONFIG),
+            _tensors(files[of_head](), of_head.name, source),
+        )
+    return Files(
+        _config(files[configs[0]](), source), _tensors(files[weights](), weights.name, source), head
+    )
 
 
 def _list(source: Path) -> _Files:
@@ -58,7 +85,7 @@ def _list(source: Path) -> _Files:
             f"`{source}` is expected to be a folder or file of an adapter, but there is none."
         )
     if source.suffix != ".zip":
-        beside = [source, source.parent / CONFIG]
+        beside = [source, *(source.parent / name for name in (CONFIG, HEAD_CONFIG, *HEAD_WEIGHTS))]
         return {_inside(p, source.parent): p.read_bytes for p in beside if p.is_file()}
     try:
         archive = zipfile.ZipFile(source)
@@ -103,15 +130,13 @@ def _is_leftover(path: PurePosixPath) -> bool:
     return any(part.startswith("._") or part == "__MACOSX" for part in path.parts)
 
 
-def _config(data: bytes, source: Path) -> dict[str, Any]:
+def _config(data: bytes, source: Path, name: str = CONFIG) -> dict[str, Any]:
     try:
         about = json.loads(data)
     except ValueError as error:  # no JSON, or no text
-        raise LtsftError(
-            f"`{CONFIG}` in `{source}` is expected to be JSON, but: {error}."
-        ) from error
+        raise LtsftError(f"`{name}` in `{source}` is expected to be JSON, but: {error}.") from error
     if not isinstance(about, dict):
-        raise LtsftError(f"`{CONFIG}` in `{source}` is expected to be an object, but is not.")
+        raise LtsftError(f"`{name}` in `{source}` is expected to be an object, but is not.")
     return about
 
 

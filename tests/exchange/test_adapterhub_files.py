@@ -14,7 +14,7 @@ from tests.exchange.hub import OPTIONS, about_new, check, expected, refused, ten
 @pytest.mark.parametrize("safe", [False, True])
 def test_config_and_tensors_are_as_they_are(tmp_path, safe):
     write(tmp_path, about_new(), tensors(), safe)
-    config, weights = read_files(tmp_path)
+    config, weights, _ = read_files(tmp_path)
     assert config == about_new()
     assert weights.keys() == tensors().keys()
     assert all(torch.equal(weights[key], tensor) for key, tensor in tensors().items())

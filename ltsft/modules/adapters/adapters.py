@@ -24,7 +24,7 @@ class Adapters:
         invertible: Whether a language has an invertible adapter too, of width h/4.
         leave_out: Layers without adapters, from 0; negative numbers count from the last. The
             default, the last layer, is what makes it MAD-X 2.0: both adapters are missing there,
-            in training as well.
+            in training as well. ``None``, like an empty list, leaves out none.
         stacking: How the task's adapter is put on the language's output a₁ = A(LN(u + x)) + u.
             ``code``: as the `adapters` library has always done it, a₂ = A(LN(a₁ + x)) + a₁.
             ``paper``: as MAD-X is described, a₂ = A(a₁) + u. Without a language's adapter both are
@@ -40,12 +40,13 @@ class Adapters:
     language_reduction_factor: float | None = 2
     task_reduction_factor: float | None = 16
     invertible: bool = True
-    leave_out: list[int] = field(default_factory=lambda: [-1])
+    leave_out: list[int] | None = field(default_factory=lambda: [-1])
     stacking: Stacking = "code"
     activation: Activation = "relu"
     invertible_activation: Activation = "relu"
 
     def __post_init__(self) -> None:
+        self.leave_out = [] if self.leave_out is None else self.leave_out
         for name in ("language_reduction_factor", "task_reduction_factor"):
             factor = getattr(self, name)
             if factor is not None and not factor > 0:
@@ -132,13 +133,13 @@ class Adapters:
         return slots
 
     def _layers(self, num_layers: int) -> list[int]:
-        for number in self.leave_out:
+        for number in self.leave_out or []:
             if not -num_layers <= number < num_layers:
                 raise LtsftError(
                     f"`adapters.leave_out` is expected to hold layers from {-num_layers} to "
                     f"{num_layers - 1} of this encoder, but got {number}."
                 )
-        left_out = {number % num_layers for number in self.leave_out}
+        left_out = {number % num_layers for number in self.leave_out or []}
         if len(left_out) == num_layers:
             raise LtsftError(
                 f"`adapters.leave_out` is expected to leave a layer with adapters, but names all "
