@@ -16,6 +16,7 @@ from pathlib import Path
 from ltsft.atomic import write_text
 from ltsft.errors import LtsftError
 from ltsft.study.plan import STAMP, Run
+from ltsft.study.progress import StudyProgress
 from ltsft.terminal.dispatch import USER_ERROR, one_line
 from ltsft.terminal.dispatch import main as ltsft
 
@@ -41,16 +42,15 @@ def run_job(path: str) -> int:
     failure = Path(job["failure"])
     failure.unlink(missing_ok=True)
     runs = [Run(**run) for run in job["runs"]]
-    for number, run in enumerate(runs, start=1):
+    progress = StudyProgress(job["stamps"])
+    for run in runs:
         if run.is_done:
             continue
         log = Path(job["logs"], f"{run.stage}-{run.name}.log")
         label = f"{run.stage}: {run.name}"
-        place = f" ({number} of {len(runs)})" if len(runs) > 1 else ""
-        if sys.stdout.isatty():
-            print(f"{label}{place} … {log}", end="\r", flush=True)
         begin = time.monotonic()
-        status = _run(run, log)
+        with progress.watch(label, log):
+            status = _run(run, log)
         seconds = round(time.monotonic() - begin)
         if status:
             lines = log.read_text(encoding="utf-8").splitlines()
@@ -60,7 +60,8 @@ def run_job(path: str) -> int:
             write_text(failure, json.dumps({"run": label, "log": str(log), "last": last}))
             return status
         clear = "\033[K" if sys.stdout.isatty() else ""
-        print(f"{label}{place} done in {seconds // 60}:{seconds % 60:02d}{clear}", flush=True)
+        took = f"{seconds // 60}:{seconds % 60:02d}"
+        print(f"{label} done in {took} ({progress}){clear}", flush=True)
     write_text(Path(job["marker"]), json.dumps([run.key for run in runs]) + "\n")
     return 0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ltsft.atomic import write_text
 from ltsft.errors import LtsftError
-from ltsft.study.plan import Run
+from ltsft.study.plan import STAMP, Run
 
 STAGES = {
     "pretrain": (),
@@ -45,7 +45,7 @@ def run_workflow(plan: list[Run], output: Path, *, jobs: int = 1, executor: str 
     with _only_one(output):
         stages = _divide(plan, jobs)
         for name, runs in stages.items():
-            _write_job(name, runs, output)
+            _write_job(name, runs, plan, output)
         _remove_stale_markers(stages, output)
         snakefile = output / "Snakefile"
         write_text(snakefile, _snakefile(stages, _num_threads(jobs)))
@@ -70,7 +70,7 @@ def _divide(plan: list[Run], jobs: int) -> dict[str, list[Run]]:
     return stages
 
 
-def _write_job(name: str, runs: list[Run], output: Path) -> None:
+def _write_job(name: str, runs: list[Run], plan: list[Run], output: Path) -> None:
     """Write what a job has to do, if that changed, and remove the marker if it is not done."""
     folder = output / "stages"
     job = {
@@ -78,6 +78,7 @@ def _write_job(name: str, runs: list[Run], output: Path) -> None:
         "marker": str(folder / f"{name}.done"),
         "failure": str(folder / f"{name}.failed"),
         "logs": str(output / "logs"),
+        "stamps": [str(Path(run.folder, STAMP)) for run in plan],
         "runs": [run.to_json() for run in runs],
     }
     text = json.dumps(job, indent=2, ensure_ascii=False) + "\n"

@@ -67,7 +67,7 @@ def cut_blocks(
         unit="line",
         delay=SECONDS_BEFORE_A_BAR,
         mininterval=1.0,
-        disable=not progress,
+        disable=None if progress else True,  # None: where stderr is no terminal
     )
     while batch := list(islice(waiting, LINES_AT_ONCE)):
         # Not verbose: lines longer than the model takes are cut here, so the warning misleads.

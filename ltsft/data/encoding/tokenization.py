@@ -142,7 +142,7 @@ def encode(
         unit="example",
         unit_scale=EXAMPLES_AT_ONCE,
         delay=SECONDS_BEFORE_A_BAR,
-        disable=not progress,
+        disable=None if progress else True,  # None: where stderr is no terminal
     ):
         batch = slice(start, start + EXAMPLES_AT_ONCE)
         if pairs is not None:

@@ -64,16 +64,25 @@ def add_prefix_space(tokenizer: Any) -> bool:
     (Llama 3, EuroBERT), the option would put a space before each *piece* of a word, so it is left
     alone: see :func:`words_need_a_space`.
 
+    The step that trims blanks off the characters a piece stands for is told of the space too: else
+    the first piece of a text would begin one character late, as it does in RobBERT's released file.
+
     Returns:
         Whether the tokenizer was changed.
     """
     backend = tokenizer.backend_tokenizer
     state = json.loads(backend.to_str())
+    before = json.dumps(state)
     steps = state["pre_tokenizer"] or {}
     first = steps.get("pretokenizers", [steps])[0]
-    if first.get("type") != "ByteLevel" or first["add_prefix_space"]:
+    if first.get("type") != "ByteLevel":
         return False
-    first["add_prefix_space"] = True
+    last = state["post_processor"] or {}
+    for step in (first, *last.get("processors", [last])):
+        if "add_prefix_space" in step:
+            step["add_prefix_space"] = True
+    if json.dumps(state) == before:
+        return False
     tokenizer._tokenizer = type(backend).from_str(json.dumps(state))
     if "add_prefix_space" in tokenizer.init_kwargs:  # RoBERTa's class is built anew from it
         tokenizer.init_kwargs["add_prefix_space"] = tokenizer.add_prefix_space = True

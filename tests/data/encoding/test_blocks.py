@@ -1,5 +1,6 @@
 """Blocks: the corpus in order between special tokens, and a bar where it takes long."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -15,8 +16,12 @@ def test_large_corpora_show_a_bar(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """On a terminal; a log on disk would be full of carriage returns."""
     monkeypatch.setattr("ltsft.data.encoding.blocks.SECONDS_BEFORE_A_BAR", 0)
     tokenizer = load_tokenizer(make_tokenizer(), 10)
+    cut_blocks(["abcd"] * 20_000, tokenizer, 10, option="k")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     blocks, is_text = cut_blocks(["abcd"] * 20_000, tokenizer, 10, option="k")
     assert blocks.shape == (10_000, 10)
     assert is_text.sum() == 8

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.errors import LtsftError
+from tests.constructions import byte_level, train_tokenizer
 
 
 def test_missing() -> None:
@@ -49,3 +50,24 @@ def test_byte_level_words_begin_with_a_space(tmp_path: Path, in_sequence: bool) 
     loaded = load_tokenizer(str(tmp_path), 8)
     assert loaded(["a", "b"], is_split_into_words=True)["input_ids"] == [3, 5]
     assert loaded("a b")["input_ids"] == [3, 5]
+
+
+@pytest.mark.parametrize("as_released", [False, True])
+@pytest.mark.parametrize("in_sequence", [False, True])
+def test_the_first_piece_begins_where_the_text_does(
+    tmp_path: Path, as_released: bool, in_sequence: bool
+) -> None:
+    """Also in RobBERT's file, in which the step that trims blanks knows of no space before it."""
+    made = train_tokenizer(byte_level, ["abc def x", "abc x"] * 3)
+    backend = made.backend_tokenizer
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=as_released)
+    ends = ("</s>", 2), ("<s>", 0)
+    roberta = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=False)
+    backend.post_processor = processors.Sequence([roberta]) if in_sequence else roberta
+    made.save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(str(tmp_path), 128)
+    text = "abc def x"
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+    for token, (start, end) in zip(tokens, encoded["offset_mapping"], strict=True):
+        assert text[start:end] == token.replace("Ġ", "")
