@@ -63,15 +63,25 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"warning: {message}", flush=True)
 
 
+_NO_SHARES = ("loss", "perplexity")
+"""How names of scores end that are no share of 1."""
+
+
 def score_table(scores: Mapping[str, float]) -> str:
-    """Lay out logged scores, ``metric/language`` -> value, one row per language."""
+    """Lay out logged scores, ``metric/language`` -> value, one row per language.
+
+    Shares of 1 are printed in per cent, as in all tables of ltsft; losses and perplexities have no
+    unit.
+    """
     names = [key.partition("/") for key in scores]
     metrics = list(dict.fromkeys(metric for metric, _, _ in names))
     languages = list(dict.fromkeys(language for _, _, language in names))
 
     def cell(metric: str, language: str) -> str:
         value = scores.get(f"{metric}/{language}" if language else metric)
-        return "" if value is None else f"{value:.4f}"
+        if value is None:
+            return ""
+        return f"{value:.4f}" if metric.endswith(_NO_SHARES) else f"{100 * value:.2f}"
 
     rows = [[lang or "all", *(cell(metric, lang) for metric in metrics)] for lang in languages]
     return table(["language", *metrics], rows)

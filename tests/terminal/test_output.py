@@ -11,8 +11,14 @@ def test_scores_have_a_row_per_language():
     text = score_table({"test_las/hsb": 0.5, "test_uas/hsb": 0.25, "test_las/mt": 1.0})
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     assert rows[0] == ["language", "test_las", "test_uas"]
-    assert rows[2:] == [["hsb", "0.5000", "0.2500"], ["mt", "1.0000", ""]]
+    assert rows[2:] == [["hsb", "50.00", "25.00"], ["mt", "100.00", ""]]
     assert "| all " in score_table({"val_loss": 1.0})
+
+
+def test_shares_are_in_per_cent_and_losses_are_not():
+    text = score_table({"test_loss/hsb": 0.5, "test_perplexity/hsb": 1.25, "test_f1/hsb": 0.5})
+    cells = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-1]]
+    assert cells == ["hsb", "0.5000", "1.2500", "50.00"]
 
 
 def test_libraries_speak_on_stdout_only_and_one_line_each(capsys):
