@@ -61,6 +61,7 @@ def task_sft(sfts: dict[str, SparseFineTuning]) -> str:
     if len(tasks) != 1:
         raise LtsftError(
             "`--sft` is expected to name one SFT of a task and any number of languages', or one "
-            f"language's alone, but {len(tasks)} of {', '.join(sfts)} are of a task."
+            f"language's alone, but {len(tasks)} of {', '.join(sfts)} are of a task"
+            + ("; languages alone go together with `--as-sft`." if not tasks else ".")
         )
     return tasks[0]

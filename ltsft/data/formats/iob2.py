@@ -95,6 +95,7 @@ def format_iob2(words: Sequence[str], tags: Sequence[str], between: str = " ") -
 
 
 def _parse(path: str | Path, number: int, line: str) -> tuple[str, str]:
+    line = line.rstrip(" ")
     columns = line.split("\t" if "\t" in line else " ")
     if len(columns) != 2 or not all(columns):
         raise LtsftError(

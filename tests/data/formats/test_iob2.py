@@ -50,3 +50,10 @@ def test_real_corpora(name: str, num_sentences: int, num_stray: int) -> None:
     sentences = read_iob2(NER / f"{name}.txt")
     assert len(sentences) == num_sentences
     assert count_stray(s.tags for s in sentences) == num_stray
+
+
+def test_blanks_at_the_end_of_a_line_are_no_column(tmp_path):
+    path = tmp_path / "a.iob2"
+    path.write_text("Ada B-PER \nran O\n\n")
+    (sentence,) = read_iob2(path)
+    assert (sentence.words, sentence.tags) == (["Ada", "ran"], ["B-PER", "O"])
