@@ -120,7 +120,7 @@ MISTAKES = {
     "no such SFT": (["--sft", "missing"], "`missing` is expected to be the file or folder"),
     "no task among two": (
         ["--sft", "{aa}", "--sft", "{bb}"],
-        "`--sft` is expected to name one SFT of a task.*0 of .* are of a task; languages alone .*--as-sft",
+        "`--sft` is expected to name one SFT .*0 of .* are of a task; languages alone .*--as-sft",
     ),
     "two tasks": (
         ["--sft", "{task}", "--sft", "{unknown}", "--base", "{base}"],
