@@ -3,7 +3,8 @@
 import pytest
 
 from ltsft import Budget, LtsftError, Phase, ScopeRules, SparseMaskCallback
-from ltsft.errors import _in_python, expect_type, options_by_yaml
+from ltsft.errors import _in_python as in_python
+from ltsft.errors import expect_type, options_by_yaml
 from ltsft.sparse import LargestChange
 
 
@@ -29,12 +30,20 @@ from ltsft.sparse import LargestChange
     ],
 )
 def test_pythons_names(yaml, python):
-    assert _in_python(yaml) == (yaml if python is None else python)
+    assert in_python(yaml) == (yaml if python is None else python)
 
 
-def test_who_is_told_which(monkeypatch):
+@pytest.fixture
+def _in_python():
+    """As it is outside of tests; undone before the fixture that lets them see YAML's names is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ltsft.errors._by_yaml", False)
+        yield
+
+
+@pytest.mark.usefixtures("_in_python")
+def test_who_is_told_which():
     """The test suite asks for YAML's, as the command line does; Python code gets its own."""
-    monkeypatch.setattr("ltsft.errors._by_yaml", False)
     error = LtsftError("`sparse.dense.patience` is wrong")
     assert str(error) == "`dense=Phase(patience=…)` is wrong"
     with options_by_yaml():
