@@ -54,7 +54,12 @@ class LanguageSfts(Callback):
             return
         languages = list_languages(stage)
         for code, sft in self._loaded.items():
-            if sft.metadata.language not in (None, code):
+            if sft.metadata.head == "task":
+                rank_zero_warn(
+                    f"`languages.sfts` has for {code} a fine-tuning of the task "
+                    f"{sft.metadata.task}, and not of a language ({self.sfts[code]})."
+                )
+            elif sft.metadata.language not in (None, code):
                 rank_zero_warn(
                     f"`languages.sfts` has for {code} a fine-tuning of {sft.metadata.language} "
                     f"({self.sfts[code]})."
@@ -64,7 +69,8 @@ class LanguageSfts(Callback):
         if unknown := sorted(self.sfts.keys() - set(languages)):
             raise LtsftError(
                 f"`languages.sfts` is expected to have languages of the data as keys "
-                f"({', '.join(languages)}), but got {', '.join(unknown)}."
+                f"({', '.join(languages)}), but got {', '.join(unknown)}; where data are not given "
+                "by language (`{hsb: file}`), names of files are taken for it."
             )
         if bare := [code for code in languages if code not in self.sfts]:
             rank_zero_info(f"No language fine-tuning in place for {', '.join(bare)}.")

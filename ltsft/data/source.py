@@ -8,6 +8,9 @@ from pathlib import Path
 from ltsft.errors import LtsftError
 from ltsft.files import ARTIFICIAL, PARQUET, STDIN, TABLE_SUFFIXES
 
+_ROLE_NAMES = ("train", "dev", "valid", "validation", "test", "predict")
+"""Names of files that say what they are for, and not whose language they are in."""
+
 _SPLITS = {"predict": "test"}
 """Splits that are not named like the role they are for."""
 
@@ -91,14 +94,16 @@ class Source:
         """A language code guessed from the path: the built-in language's, or of the file's name.
 
         Of a name that begins with two or three small letters, like ``hsb-test`` or
-        ``en_ewt-ud-train``, these; else the whole name. What comes through a pipe is ``und``,
-        undetermined.
+        ``en_ewt-ud-train``, these; of ``hsb/test.conllu`` the folder; else the whole name. What
+        comes through a pipe, or has no name of its own, is ``und``, undetermined.
         """
         if self.is_artificial:
             return self.path.removeprefix(ARTIFICIAL)
         if self.path == STDIN:
             return "und"
         stem = Path(self.path).stem
+        if stem in _ROLE_NAMES:
+            stem = Path(self.path).absolute().parent.name if "/" in self.path else "und"
         code = re.match(r"[a-z]{2,3}(?=[-_.])", stem)
         return code[0] if code else stem
 

@@ -57,12 +57,13 @@ def corpus_key(source: Source, role: str) -> list[str]:
 
 
 def _lines_of_text(source: Source, path: str) -> Iterator[str]:
-    if not is_plain(path, num_columns=10):
-        raise LtsftError(
-            f"`{source.option}` is expected to be text, a sentence or paragraph per line, but "
-            f"{path} is a treebank (CoNLL-U); take its sentences out first, for example by `sed -n "
-            "'s/^# text = //p'`."
-        )
+    for num_columns, what in ((10, "a treebank (CoNLL-U)"), (2, "tagged words (IOB2)")):
+        if not is_plain(path, num_columns=num_columns):
+            raise LtsftError(
+                f"`{source.option}` is expected to be text, a sentence or paragraph per line, but "
+                f"{path} is {what}; take its sentences out first, of a treebank for example by "
+                "`sed -n 's/^# text = //p'`."
+            )
     return (line for _, line in numbered_lines(path))
 
 

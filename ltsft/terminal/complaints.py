@@ -124,7 +124,8 @@ def in_words(complaint: str) -> str:
     if reason == _NO_OPTION:
         return f"`{key}` is no option; check its spelling, or see `--help`."
     if reason == _REQUIRED:
-        return f"`{key}` is expected to be given, but is missing."
+        hint = "; name a config (`--config ltsft:task/pos`), or see `--help`"
+        return f"`{key}` is expected to be given, but is missing{hint if key == 'data' else ''}."
     expected, semicolon, value = reason.partition("; ")
     if not semicolon:
         return complaint

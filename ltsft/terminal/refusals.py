@@ -30,6 +30,11 @@ def refused(error: BaseException, config: Namespace) -> LtsftError:
     places = [key for key, path in _class_paths(config) if path == innermost]
     reason = ". ".join(dict.fromkeys(r.rstrip(".") for r in reasons[:2])) or str(error)
     name = innermost.rpartition(".")[2] or "the config"
+    if "pip install" in reason:
+        return LtsftError(
+            f"`{places[0] if places else 'config'}` is expected to be something whose package is "
+            f"installed, but that of {name} is not: {reason}."
+        )
     return LtsftError(
         f"`{places[0] if places else 'config'}` is expected to have options that {name} takes, but "
         f"it says: {reason}."

@@ -264,6 +264,10 @@ MISTAKES = {
         with_value(LANGUAGE, "--data.text", "{treebank}"),
         "`data.init_args.text` is expected to be text, .* is a treebank .CoNLL-U.",
     ),
+    "tagged words as text": (
+        with_value(LANGUAGE, "--data.text", "tagged.iob2"),
+        "`data.init_args.text` is expected to be text, .* is tagged words .IOB2.",
+    ),
     "a path as a language": (
         with_value(FIT, "--data.train", "{{../aa: {treebank}}}"),
         "`data.init_args.train` is expected to have codes of languages as keys, but got '../aa'",
@@ -399,6 +403,7 @@ def files(trained, tmp_path):
     torch.save({"state_dict": {}}, "foreign.ckpt")
     Path("broken.yaml").write_text("trainer: [1\nmodel: 2")
     Path("text.yaml").write_text("just a text")
+    Path("tagged.iob2").write_text("Ada B-PER\nran O\n")
     Path("study.yaml").write_text("base: x\ntargets: [elmu]\n")
     Path("key.yaml").write_text("sprase: {budget: {density: 0.2}}")
     more = {"checkpoint": trained.checkpoint, "other": tmp_path / "other", **trained.languages}

@@ -66,6 +66,11 @@ def test_kinds_of_files(write: Callable[..., str]) -> None:
         ("en-train.conllu", {"en": ["en-train.conllu"]}),
         ("en_ewt-ud-train.conllu", {"en": ["en_ewt-ud-train.conllu"]}),
         ("wikipedia.txt", {"wikipedia": ["wikipedia.txt"]}),
+        (
+            ["ud/hsb/test.conllu", "ud/mt/test.conllu"],
+            {"hsb": ["ud/hsb/test.conllu"], "mt": ["ud/mt/test.conllu"]},
+        ),
+        ("train.conllu", {"und": ["train.conllu"]}),
         ("-", {"und": ["-"]}),
         (["en-a.txt", "hsb.txt", "en-b.txt"], {"en": ["en-a.txt", "en-b.txt"], "hsb": ["hsb.txt"]}),
         ({"no": "x.txt", "en": ["a.txt", "b.txt"]}, {"no": ["x.txt"], "en": ["a.txt", "b.txt"]}),

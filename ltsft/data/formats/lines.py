@@ -36,6 +36,12 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     try:
         with _open(path) as file:
             for number, raw in enumerate(file, start=1):
+                if b"\0" in raw and raw[:2] not in _OTHERS:
+                    raise LtsftError(
+                        f"{path}, line {number}: the file is expected to be UTF-8, but has zero "
+                        "bytes, as UTF-16 has; convert it, for example with `iconv -f UTF-16LE -t "
+                        "UTF-8`."
+                    )
                 try:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:

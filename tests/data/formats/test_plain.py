@@ -79,6 +79,7 @@ def test_a_pipe_may_be_read_twice(monkeypatch):
     ("content", "advice"),
     [
         ("a b\n".encode("utf-16"), "is UTF-16; convert it .`iconv -f UTF-16 -t UTF-8`"),
+        ("a b\n".encode("utf-16-le"), "line 1: .* has zero bytes, as UTF-16 has; .*UTF-16LE"),
         (gzip.compress(b"a b", mtime=0), "is compressed .gzip.; convert it .`gunzip`"),
         ("a\nb\xe9\n".encode("latin-1"), "line 2: .* got the byte 0xe9; .*iconv -f LATIN1"),
     ],
