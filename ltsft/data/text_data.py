@@ -1,6 +1,7 @@
 """Raw text of one language for masked language modelling."""
 
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -209,6 +210,13 @@ def _of_one_language(sources: Sources, language: str, option: str) -> tuple[str,
     """
     found = by_language(sources, option)
     parts = [source for parts in found.values() for source in parts]
+    for source in parts:
+        if texts := sorted(Path(source.path).glob("*.txt")):
+            raise LtsftError(
+                f"`{option}` is expected to be files, one after the other if it is a list, but "
+                f"{source.path} is a folder with {len(texts)} texts; name those of the language "
+                f"(`[{texts[0]}]`)."
+            )
     if any(source.path == STDIN for source in parts):
         raise LtsftError(f"`{option}` is expected to be in files, but got {STDIN!r}, a pipe.")
     if names_languages(sources) and language and list(found) != [language]:

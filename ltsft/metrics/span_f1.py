@@ -95,7 +95,8 @@ class SpanF1(Metric):
             if label != OUTSIDE and not (prefix in ("B", "I") and dash and kind):
                 raise LtsftError(
                     "`labels` is expected to hold `O`, `B-KIND` and `I-KIND` for spans, but got "
-                    f"{label!r}; score such labels with `metric: accuracy`."
+                    f"{label!r}; labels come with the task's fine-tuning: name one of entities, or "
+                    "score these with `metric: accuracy`."
                 )
         self.labels = tuple(labels)
         self.strict = strict

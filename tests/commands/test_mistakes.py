@@ -268,6 +268,10 @@ MISTAKES = {
         with_value(LANGUAGE, "--data.text", "tagged.iob2"),
         "`data.init_args.text` is expected to be text, .* is tagged words .IOB2.",
     ),
+    "a folder as text": (
+        with_value(LANGUAGE, "--data.text", "texts"),
+        r"`data.init_args.text` .* is a folder with 2 texts; .*texts/a.txt",
+    ),
     "a path as a language": (
         with_value(FIT, "--data.train", "{{../aa: {treebank}}}"),
         "`data.init_args.train` is expected to have codes of languages as keys, but got '../aa'",
@@ -403,6 +407,9 @@ def files(trained, tmp_path):
     torch.save({"state_dict": {}}, "foreign.ckpt")
     Path("broken.yaml").write_text("trainer: [1\nmodel: 2")
     Path("text.yaml").write_text("just a text")
+    Path("texts").mkdir()
+    for name in ("a", "b"):
+        Path("texts", f"{name}.txt").write_text("w1 w2\n")
     Path("tagged.iob2").write_text("Ada B-PER\nran O\n")
     Path("study.yaml").write_text("base: x\ntargets: [elmu]\n")
     Path("key.yaml").write_text("sprase: {budget: {density: 0.2}}")
