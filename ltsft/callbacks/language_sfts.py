@@ -31,7 +31,8 @@ class LanguageSfts(Callback):
 
     Args:
         sfts: Language code of the data -> folder, file or ``user/repo[@revision]`` of a fine-tuning
-            to add. In a zero-shot test that is the language's own.
+            to add. In a zero-shot test that is the language's own. In Python it may be the
+            :class:`~ltsft.sparse.SparseFineTuning` itself.
     """
 
     def __init__(self, sfts: dict[str, str] | None = None) -> None:
@@ -43,7 +44,10 @@ class LanguageSfts(Callback):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         # All are read before the first batch: a wrong path must not end a run half-way.
-        self._loaded = {code: SparseFineTuning.from_pretrained(p) for code, p in self.sfts.items()}
+        self._loaded = {
+            code: of if isinstance(of, SparseFineTuning) else SparseFineTuning.from_pretrained(of)
+            for code, of in self.sfts.items()
+        }
         self._check_base = stage != "fit"
         if stage == "fit":
             # Once, while the weights are those of the base; training changes them.

@@ -39,8 +39,13 @@ def save(sft: Parts, path: Path) -> None:
     """Write `sft` to `path`.
 
     Raises:
-        LtsftError: If the folder cannot be written to.
+        LtsftError: If it is a folder, or cannot be written.
     """
+    if path.is_dir():
+        raise LtsftError(
+            f"`path` is expected to be a file, but {path} is a folder; write "
+            f"`sft.save_pretrained({str(path)!r})`."
+        )
     tensors: dict[str, Tensor] = {}
     for name, delta in sft.entries.items():
         small = torch.Size(delta.shape).numel() < 2**31
@@ -69,6 +74,11 @@ def load(path: Path) -> tuple[dict[str, SparseDelta], dict[str, Tensor], Metadat
     Raises:
         LtsftError: If the file is missing, cut, altered, of another format or a newer version.
     """
+    if path.is_dir():
+        raise LtsftError(
+            f"`path` is expected to be a file, but {path} is a folder; write "
+            f"`SparseFineTuning.from_pretrained({str(path)!r})`."
+        )
     if not path.is_file():
         raise LtsftError(
             f"`{path}` is expected to be the file or folder of a sparse fine-tuning, but there is "
@@ -127,13 +137,27 @@ def _about(text: str, path: Path) -> dict[str, Any]:
     return about
 
 
+def as_path(path: str | Path) -> Path:
+    """A path as it was given, its ``~`` replaced by the user's home.
+
+    Raises:
+        LtsftError: If it is something else.
+    """
+    if not isinstance(path, str | Path):
+        raise LtsftError(
+            "a fine-tuning is expected to be named by a path (or `user/repo` on the hub), but got "
+            f"{path!r}; write `'runs/en'`, and save first what is in memory only."
+        )
+    return Path(path).expanduser()
+
+
 def locate(name: str | Path) -> Path:
     """Find the file that a folder, a file or ``user/repo[@revision]`` means, downloading it.
 
     Raises:
         LtsftError: If there is no such thing.
     """
-    path = Path(name)
+    path = as_path(name)
     if path.is_dir():
         for candidate in (path / FILE_NAME, path / "sft" / FILE_NAME):
             if candidate.is_file():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 
 import torch
@@ -111,7 +112,16 @@ class SparseFineTuning:
     __hash__ = None  # type: ignore[assignment]
 
     def __mul__(self, factor: float) -> "SparseFineTuning":
-        """Scale the differences; whole tensors stay."""
+        """Scale the differences; whole tensors stay.
+
+        Raises:
+            LtsftError: If `factor` is no number.
+        """
+        if not isinstance(factor, Real | Tensor):
+            raise LtsftError(
+                f"a fine-tuning is expected to be multiplied by a number, but got {factor!r}; "
+                "write `sft * 0.5`."
+            )
         return self.with_entries({name: delta * factor for name, delta in self.entries.items()})
 
     __rmul__ = __mul__
@@ -172,8 +182,12 @@ class SparseFineTuning:
         return Applied(self, model, check_base=check_base, whole=whole)
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file; see :mod:`ltsft.sparse.file_format`."""
-        file_format.save(self, Path(path))
+        """Write one safetensors file; see :mod:`ltsft.sparse.file_format`.
+
+        Raises:
+            LtsftError: If `path` is a folder, or may not be written.
+        """
+        file_format.save(self, file_format.as_path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> "SparseFineTuning":
@@ -182,11 +196,11 @@ class SparseFineTuning:
         Raises:
             LtsftError: If the file is missing, cut, altered or something else.
         """
-        return cls(*file_format.load(Path(path)))
+        return cls(*file_format.load(file_format.as_path(path)))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``sft.safetensors`` into a folder."""
-        self.save(Path(folder) / file_format.FILE_NAME)
+        self.save(file_format.as_path(folder) / file_format.FILE_NAME)
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> "SparseFineTuning":

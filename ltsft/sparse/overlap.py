@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ltsft.errors import LtsftError
 from ltsft.sparse.fine_tuning import SparseFineTuning
 
 
@@ -26,7 +27,17 @@ class Overlap:
 
 
 def overlap(a: SparseFineTuning, b: SparseFineTuning) -> Overlap:
-    """Compare which entries two fine-tunings select (Ansell et al., 2022, Appendix E)."""
+    """Compare which entries two fine-tunings select (Ansell et al., 2022, Appendix E).
+
+    Raises:
+        LtsftError: If one of them is no fine-tuning, e.g. a path of one.
+    """
+    for sft in (a, b):
+        if not isinstance(sft, SparseFineTuning):
+            raise LtsftError(
+                f"`overlap` is expected to be given fine-tunings, but got {sft!r}; load it first "
+                "(`SparseFineTuning.from_pretrained(…)`)."
+            )
     shared = a.entries.keys() & b.entries.keys()
     intersection = sum(
         int(torch.isin(a.entries[n].indices, b.entries[n].indices, assume_unique=True).sum())

@@ -81,6 +81,13 @@ def test_each_language_gets_its_own(paths, command):
     assert module.layer.weight.item() == 10.0
 
 
+def test_fine_tunings_in_memory_are_taken(paths):
+    module = Recorder()
+    loaded = SparseFineTuning.from_pretrained(paths["aa"])
+    trainer(LanguageSfts({"aa": loaded, "bb": paths["bb"]})).test(module, Data(["aa", "bb"]))
+    assert module.seen == [("aa", 11.0)] * 2 + [("bb", 12.0)] * 2
+
+
 def test_a_wrong_language_can_be_asked_for(paths):
     module = Recorder()
     trainer(LanguageSfts({"aa": paths["bb"]})).test(module, Data(["aa"]))

@@ -205,3 +205,22 @@ def test_metadata_of_a_sum_says_what_is_true_of_both():
     assert both.tied == ["x"]
     assert both.num_params is None
     assert a.combined(Metadata(base_model="other")).base_model is None
+
+
+def test_what_is_no_path_or_number_is_told(tmp_path, monkeypatch):
+    a = sft(1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for call, message in (
+        (lambda: a * "b", r"multiplied by a number, but got 'b'; write `sft \* 0.5`"),
+        (lambda: a.save(None), "named by a path .* but got None"),
+        (lambda: a.save(tmp_path), r"is a folder; write `sft.save_pretrained\("),
+        (lambda: SparseFineTuning.load(tmp_path), r"`SparseFineTuning.from_pretrained\("),
+        (lambda: SparseFineTuning.from_pretrained(None), "named by a path .* but got None"),
+        (lambda: SparseFineTuning.from_pretrained(a), "save first what is in memory only"),
+    ):
+        with pytest.raises(LtsftError, match=message):
+            call()
+    a.save_pretrained("~/of-home")
+    assert (tmp_path / "of-home" / "sft.safetensors").is_file()
+    assert SparseFineTuning.from_pretrained("~/of-home") == a
+    assert a * torch.tensor(0.5) == a * 0.5

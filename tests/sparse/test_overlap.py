@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ltsft.errors import LtsftError
 from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning, overlap
 
 
@@ -38,3 +39,8 @@ def test_chance_is_what_random_selections_show():
     ratios = torch.tensor([result.ratio for result in results])
     error = ratios.std() / len(ratios) ** 0.5
     assert abs(ratios.mean() - results[0].chance) < 5 * error
+
+
+def test_a_path_is_no_fine_tuning():
+    with pytest.raises(LtsftError, match=r"got 'runs/en'; load it first"):
+        overlap("runs/en", at({}))
