@@ -26,9 +26,10 @@ class Monitor:
         self.name: str | None = name or of_module
         chosen = mode or (own_mode if self.name == of_module else None)
         if self.name is not None and chosen not in ("min", "max"):
+            whose = "" if name else " (the module's `monitor`)"
             raise LtsftError(
-                f"`sparse.mode` is expected to be `min` or `max` for the metric {self.name!r}, but "
-                f"got {chosen!r}."
+                f"`sparse.mode` is expected to be `min` or `max` for the metric {self.name!r}"
+                f"{whose}, but got {chosen!r}; set it, or the module's `monitor_mode`."
             )
         self.mode: Mode = chosen if chosen in ("min", "max") else "min"
 

@@ -173,7 +173,8 @@ class Task(LightningModule, ABC):
             inventories["the checkpoint"] = [names[id] for id in sorted(names, key=int)]
         for name, sft in zip(self.base_sfts, sfts, strict=False):
             if sft.metadata.labels is not None:
-                inventories[f"`model.init_args.base_sfts` {name}"] = list(sft.metadata.labels)
+                of = f" (of the task {sft.metadata.task})" if sft.metadata.task else ""
+                inventories[f"`model.init_args.base_sfts` {name}{of}"] = list(sft.metadata.labels)
         if labels is not None:
             inventories["`model.init_args.labels`"] = list(labels)
         return settle_labels(inventories)

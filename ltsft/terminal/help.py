@@ -72,7 +72,7 @@ more
 
 
 _CHECKPOINT = {
-    "fit": "go on from a checkpoint of this very fit",
+    "fit": "go on from a checkpoint of this fit (last: its newest)",
     "validate": "take the model from a checkpoint",
     "test": "take the model from a checkpoint",
     "predict": "take the model from a checkpoint",

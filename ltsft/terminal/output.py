@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ltsft.terminal.table import table
@@ -85,3 +86,9 @@ def score_table(scores: Mapping[str, float]) -> str:
 
     rows = [[lang or "all", *(cell(metric, lang) for metric in metrics)] for lang in languages]
     return table(["language", *metrics], rows)
+
+
+def written(path: Path, *, replaced: bool) -> str:
+    """The line that says where results are, and whether earlier ones are gone."""
+    over = ", over an earlier one; name another `trainer.default_root_dir` to keep both"
+    return f"Wrote {path}{over if replaced else ''}."

@@ -39,7 +39,7 @@ from ltsft.terminal.csv_log import GoOn, SaveConfigAtStart
 from ltsft.terminal.early import FOUND_BY_LIGHTNING
 from ltsft.terminal.leftovers import Leftovers
 from ltsft.terminal.loggers import csv_log, with_save_dir
-from ltsft.terminal.output import score_table
+from ltsft.terminal.output import score_table, written
 from ltsft.terminal.refusals import refused, refused_by_trainer
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -272,8 +272,9 @@ class SftCLI(LightningCLI):
             predictions = unshard(shards)
             if self.trainer.is_global_zero:
                 folder = Path(self.trainer.default_root_dir) / "predictions"
+                before = set(folder.glob("*"))
                 path = self.datamodule.save_predictions(language, predictions, folder)
-                print(f"Wrote {path}.")
+                print(written(path, replaced=path in before))
 
     def _score(self, results: list[Any]) -> None:
         scores = {name: float(value) for result in results for name, value in result.items()}
@@ -284,5 +285,6 @@ class SftCLI(LightningCLI):
     @rank_zero_only
     def _write(self, name: str, text: str) -> None:
         path = Path(self.trainer.default_root_dir) / name
+        replaced = path.exists()
         write_text(path, text)
-        print(f"Wrote {path}.")
+        print(written(path, replaced=replaced))

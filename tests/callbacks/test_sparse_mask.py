@@ -465,6 +465,10 @@ class TestMistakes:
 
     def test_a_metric_without_a_mode(self):
         self.refused("`min` or `max` for the metric 'val_loss'", [callback(monitor="val_loss")])
+        module = Plain()
+        module.monitor = "val_loss"
+        whose = r"'val_loss' \(the module's `monitor`\), but got None; set it, or"
+        self.refused(whose, [callback()], module=module)
 
     def test_a_metric_that_is_always_nan(self):
         class Diverged(Plain):

@@ -121,9 +121,13 @@ def test_labels_of_the_fine_tuning_are_the_truth(trained, ltsft, tmp_path):
     ltsft(*fit, "--trainer.default_root_dir", "two")
     test = ["test", *TAGGER, "--model.base_model", trained.base, "--model.base_sfts", "[two]"]
     test += ["--data.test", json.dumps({"aa": trained.treebank})]
-    ltsft(*test, "--trainer.default_root_dir", "out")
+    out, _ = ltsft(*test, "--trainer.default_root_dir", "out")
+    assert out.splitlines()[-1] == "Wrote out/scores.json."
+    out, _ = ltsft(*test, "--trainer.default_root_dir", "out")
+    assert out.splitlines()[-1].startswith("Wrote out/scores.json, over an earlier one; ")
     _, err = ltsft(*test, "--data.labels", "[NOUN, VERB]", status=2)
     assert "is expected to have the labels of" in err[0]
+    assert "`model.init_args.base_sfts` two (of the task pos), VERB, NOUN" in err[0]
 
 
 def test_without_a_root_folder_runs_are_numbered(trained, ltsft):

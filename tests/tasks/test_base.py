@@ -16,7 +16,7 @@ def test_at_test_time_the_fine_tunings_labels_are_the_truth(tmp_path):
     base = save_base(tmp_path / "base")
     fit(Tagger(labels=LABELS, base_model=base), tagging_batches()).save_pretrained("task")
     assert Tagger(base_model=base, base_sfts=["task"]).labels == LABELS
-    with pytest.raises(LtsftError, match="expected to have the labels of .*task, A, B, C"):
+    with pytest.raises(LtsftError, match=r"labels of .*task \(of the task pos\), A, B, C"):
         Tagger(labels=["A", "C", "B"], base_model=base, base_sfts=["task"])
 
 

@@ -1,10 +1,11 @@
 """What a command says."""
 
 import warnings
+from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from ltsft.terminal.output import libraries_on_stdout, score_table
+from ltsft.terminal.output import libraries_on_stdout, score_table, written
 
 
 def test_scores_have_a_row_per_language():
@@ -30,3 +31,8 @@ def test_libraries_speak_on_stdout_only_and_one_line_each(capsys):
     out, err = capsys.readouterr()
     assert out.splitlines() == ["a remark", "warning: look out"]
     assert err == ""
+
+
+def test_what_was_written_over_is_told():
+    assert written(Path("a/b"), replaced=False) == "Wrote a/b."
+    assert written(Path("a/b"), replaced=True).startswith("Wrote a/b, over an earlier one; name")
