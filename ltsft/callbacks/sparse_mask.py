@@ -31,6 +31,7 @@ from ltsft.callbacks.stopping import Patience
 from ltsft.callbacks.summary import summarise
 from ltsft.callbacks.trainer_loops import (
     check_gradients,
+    check_steps,
     close_pass,
     is_quick_run,
     lift_limits,
@@ -315,6 +316,8 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        num_steps = self.fit.clock.steps_done(trainer)
+        check_steps(pl_module, num_steps, has_moved=num_steps == 0 and self.fit.ticket.has_moved())
         self.fit.boundary.cross(trainer, is_last=self.fit.clock.is_last)
 
     @override

@@ -106,6 +106,28 @@ def check_gradients(trainer: Trainer, parameters: Iterable[tuple[str, nn.Paramet
         )
 
 
+def check_steps(pl_module: LightningModule, num_steps: int, has_moved: bool) -> None:
+    """Refuse a module that trains without a step that Lightning counts, after a pass over the data.
+
+    A phase ends by that count, and would never end.
+
+    Args:
+        pl_module: The module in training.
+        num_steps: Steps of the phase that were counted.
+        has_moved: Whether weights changed in it.
+
+    Raises:
+        LtsftError: If so.
+    """
+    if num_steps == 0 and has_moved and not pl_module.automatic_optimization:
+        raise LtsftError(
+            f"`training_step` of {type(pl_module).__name__} is expected to step what "
+            "`self.optimizers()` returns, but the weights moved in a pass over the data and no "
+            "step was counted, so that the phase would never end; call its `step()`, not that of "
+            "the optimizer inside it, and change no weights by hand."
+        )
+
+
 def has_validation(trainer: Trainer) -> bool:
     """Whether a fit has anything to validate on; a data module may give no loader, or empty ones.
 

@@ -291,6 +291,11 @@ class Ticket:
             if not torch.equal(parameter.detach()[unselected], self.initial[name][unselected])
         ]
 
+    def has_moved(self) -> bool:
+        """Whether anything that trains differs from θ⁰."""
+        weights = self.weights()
+        return any(not torch.equal(weights[name], self.initial[name]) for name in self.parameters)
+
     def _settled_mask(self) -> Mask:
         if self.mask is None:
             raise RuntimeError("no entries are selected: call `select` before")

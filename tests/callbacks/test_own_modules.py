@@ -128,3 +128,33 @@ def test_unused_parameters_under_ddp():
         assert fit(Unused(), strategy=DDPStrategy(find_unused_parameters=True)) == sft
     finally:
         torch.distributed.destroy_process_group()
+
+
+class _StepsByHand(Plain):
+    """Optimizes by hand, past Lightning's count of steps."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.automatic_optimization = False
+        self.way = way
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(self.loss(batch))
+        if self.way == "the optimizer inside":
+            optimizer.optimizer.step()
+        else:
+            with torch.no_grad():
+                for parameter in self.parameters():
+                    parameter -= 0.1 * parameter.grad
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize("way", ["the optimizer inside", "weights"])
+def test_steps_that_nobody_counts_are_refused(way):
+    """They would make an endless fit."""
+    with pytest.raises(LtsftError, match="weights moved in a pass .* no step was counted"):
+        trainer(callback()).fit(_StepsByHand(way), data())
