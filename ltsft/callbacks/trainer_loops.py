@@ -2,15 +2,32 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from itertools import product
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    EarlyStopping,
+    ModelPruning,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from ltsft.errors import LtsftError
 
 _LIGHTNINGS_DEFAULT_MAX_EPOCHS = 1000  # what the Trainer sets when it is given no limit at all
+_OTHERS_THAT_DECIDE: dict[tuple[type[Callback], ...], str] = {
+    (StochasticWeightAveraging, WeightAveraging): (
+        "averages the weights of both phases and moves entries that are not selected"
+    ),
+    (BaseFinetuning,): (
+        "freezes and unfreezes parameters in the middle of a phase; say what is frozen in "
+        "`sparse.scope`"
+    ),
+    (ModelPruning,): "puts other parameters in place of the module's; prune before or after",
+}
 _SHARDING = ("FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")
 
 
@@ -42,11 +59,11 @@ def lift_limits(trainer: Trainer) -> None:
             "`trainer.callbacks` is expected to be without EarlyStopping, which would end the "
             "whole fit; use `sparse.dense.patience` and `sparse.sparse.patience`."
         )
-    for callback in callbacks:
-        if isinstance(callback, StochasticWeightAveraging | WeightAveraging):
+    for callback, (kinds, reason) in product(callbacks, _OTHERS_THAT_DECIDE.items()):
+        if isinstance(callback, kinds):
             raise LtsftError(
                 f"`trainer.callbacks` is expected to be without {type(callback).__name__}, which "
-                "averages the weights of both phases and moves entries that are not selected."
+                f"{reason}."
             )
     fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
     if not is_quick_run(trainer):

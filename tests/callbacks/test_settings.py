@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    ModelPruning,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from torch import nn
 
 from ltsft.errors import LtsftError
@@ -36,6 +41,17 @@ def test_averaged_weights(averaging):
 
 def test_half_precision():
     refused(Counting().half(), "to be float32, but `layers.0.weight` is float16")
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (BackboneFinetuning(), "freezes and unfreezes"),
+        (ModelPruning("l1_unstructured", amount=0.5), "puts other parameters in place"),
+    ],
+)
+def test_callbacks_that_decide_themselves_what_trains(other, reason):
+    refused(Counting(), f"be without {type(other).__name__}, which {reason}", other)
 
 
 @pytest.mark.parametrize("place", ["file", "file/deeper", "folder"])
