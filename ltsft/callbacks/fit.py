@@ -14,7 +14,7 @@ from ltsft.callbacks.resumed_random import ResumedRandom
 from ltsft.callbacks.settings import check_resumable
 from ltsft.callbacks.stopping import Stop, Validated
 from ltsft.callbacks.trainer_loops import advance_schedules, validate
-from ltsft.sparse import Hold, Scope, Ticket, current_ranks
+from ltsft.sparse import Hold, Masked, Scope, Ticket, current_ranks
 
 
 class Fit:
@@ -26,7 +26,7 @@ class Fit:
         num_params: K; 0 where the selection implies it.
         clock: Where in the program training is.
         keeper: The best weights.
-        hold: How what is not selected is held.
+        hold: How what is not selected is held in sparse phases.
         stops: What may end a phase early.
     """
 
@@ -47,12 +47,13 @@ class Fit:
         self.clock = clock
         self.program = clock.program
         self.keeper = keeper
-        self.hold = hold
+        self._hold_of_sparse = hold
+        self.hold: Hold = Masked()  # for dense phases that hold, whose gradients selections look at
         self.stops = stops
         self.boundary = Boundary()
         self.random = ResumedRandom()
         self.undo = ExitStack()
-        self.undo.callback(hold.detach)
+        self.undo.callback(lambda: self.hold.detach())
         self.ended = False
         self.validation_due = False  # after the hooks of this batch
         self._ticket: Ticket | None = None
@@ -120,6 +121,7 @@ class Fit:
             self.ticket.begin_round()
         elif leg.phase == "sparse":
             self.ticket.forget_round()
+        self.hold.detach()
         before = {id(optimizer) for optimizer in trainer.optimizers}
         trainer.strategy.setup_optimizers(trainer)
         for optimizer in trainer.optimizers:
@@ -131,6 +133,7 @@ class Fit:
     def hold_what_stays(self, trainer: Trainer) -> None:
         """Hold what may not move in this phase, under the optimizers there are now."""
         self.hold.detach()
+        self.hold = self._hold_of_sparse if self.clock.phase == "sparse" else Masked()
         if self.clock.leg.holds:
             self.hold.attach(self.ticket, trainer.optimizers)
 

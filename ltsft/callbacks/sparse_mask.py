@@ -271,18 +271,19 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.hold.mask_gradients()  # μ ⊙ ∇L
+        clock = self.fit.clock
+        if clock.steps_done(trainer) == 0 and pl_module.automatic_optimization:
+            check_gradients(trainer, self.fit.ticket.parameters.items())
+        self.fit.hold.mask_gradients()  # μ ⊙ ∇L
 
     @override
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        if self.fit.clock.steps_done(trainer) == 0 and pl_module.automatic_optimization:
-            check_gradients(trainer, self.fit.ticket.parameters.items())
         if self.phase == "dense":
             self.selection.observe(self.fit.ticket.candidates())
         if weight := self.fit.clock.settings.l1:
-            add_l1_gradient(self.fit.ticket, weight)
+            add_l1_gradient(self.fit.ticket, weight, self.fit.hold)
 
     @override
     def on_train_batch_end(

@@ -110,7 +110,7 @@ def check_gradients(trainer: Trainer, parameters: Iterable[tuple[str, nn.Paramet
         LtsftError: If there are any.
     """
     strategy = trainer.strategy
-    if not isinstance(strategy, DDPStrategy):
+    if not isinstance(strategy, DDPStrategy) or trainer.fit_loop._should_accumulate():
         return
     if strategy._ddp_kwargs.get("find_unused_parameters", False):
         return

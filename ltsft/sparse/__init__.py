@@ -14,7 +14,7 @@ from ltsft.sparse.budget import Budget
 from ltsft.sparse.delta import SparseDelta
 from ltsft.sparse.equivalents import EncoderSize, Equivalents
 from ltsft.sparse.fine_tuning import SparseFineTuning
-from ltsft.sparse.holds import Hold, Masked
+from ltsft.sparse.holds import Compact, Hold, Masked
 from ltsft.sparse.l1 import add_l1_gradient
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
@@ -48,6 +48,7 @@ __all__ = [
     "Budget",
     "Candidates",
     "ChangeTimesMagnitude",
+    "Compact",
     "DiffPruning",
     "EncoderSize",
     "Equivalents",

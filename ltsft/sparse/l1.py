@@ -2,11 +2,12 @@
 
 import torch
 
+from ltsft.sparse.holds import Hold, Masked
 from ltsft.sparse.ticket import Ticket
 
 
 @torch.no_grad()
-def add_l1_gradient(ticket: Ticket, weight: float) -> None:
+def add_l1_gradient(ticket: Ticket, weight: float, hold: Hold | None = None) -> None:
     """Add the gradient of J(θ) = λ/N · Σ|θᵢ - θ⁰ᵢ| to the gradients (Ansell et al., 2022, §3.1).
 
     The sum runs over all parameters that train, heads included, and N counts *every* parameter of
@@ -20,8 +21,9 @@ def add_l1_gradient(ticket: Ticket, weight: float) -> None:
     Args:
         ticket: What is trained, and θ⁰.
         weight: λ.
+        hold: How unselected entries are held, if they are.
     """
     scale = weight / ticket.num_total
-    for name, parameter in ticket.parameters.items():
+    for parameter, initial in (hold or Masked()).stepped(ticket):
         if parameter.grad is not None:
-            parameter.grad.add_(torch.sign(parameter - ticket.initial[name]), alpha=scale)
+            parameter.grad.add_(torch.sign(parameter - initial), alpha=scale)

@@ -18,6 +18,9 @@ class Ranks:
     tensor. Where each holds all of it, as here and under DDP, there is nothing to add up.
     """
 
+    averages_gradients = False
+    """Whether gradients are averaged over the ranks, which is after a backward pass."""
+
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, in rank order.
 
@@ -66,6 +69,8 @@ class Ranks:
 
 class Replicas(Ranks):
     """The ranks of a process group, each of which holds all weights: DDP."""
+
+    averages_gradients = True
 
     def gather(self, value: Any) -> list[Any]:  # noqa: D102
         values: list[Any] = [None] * dist.get_world_size()

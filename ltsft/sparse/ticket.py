@@ -203,7 +203,8 @@ class Ticket:
         Args:
             *optimizers: All that step the parameters. Make them anew: their old state is not held
                 against them, but says how *all* entries moved.
-            by: How; ``None``: :class:`~ltsft.sparse.Masked`.
+            by: How; ``None``: :class:`~ltsft.sparse.Masked`. With :class:`~ltsft.sparse.Compact`
+                the loop sets gradients to zero by its optimizers.
 
         Raises:
             LtsftError: If there is no optimizer.
@@ -217,11 +218,10 @@ class Ticket:
         with ExitStack() as ending:
             hold.attach(self, optimizers)
             ending.callback(hold.detach)
-            for name in self.scope.maskable:
-                handle = self.parameters[name].register_post_accumulate_grad_hook(
-                    lambda _: hold.mask_gradients()
-                )
-                ending.callback(handle.remove)
+            for parameter in (self.parameters[name] for name in self.scope.maskable):
+                if parameter.requires_grad:
+                    handle = parameter.register_post_accumulate_grad_hook(hold.mask_gradient)
+                    ending.callback(handle.remove)
             yield hold
 
     def difference(self, **about: Any) -> SparseFineTuning:
@@ -290,6 +290,11 @@ class Ticket:
             for name, parameter, unselected in self.unselected()
             if not torch.equal(parameter.detach()[unselected], self.initial[name][unselected])
         ]
+
+    @property
+    def gradients_are_final(self) -> bool:
+        """Whether nothing changes a gradient any more once a backward pass has made it."""
+        return not self.ranks.averages_gradients
 
     def has_moved(self) -> bool:
         """Whether anything that trains differs from θ⁰."""

@@ -12,6 +12,11 @@ class Holdable(Protocol):
     """What a hold has to know of a :class:`~ltsft.sparse.Ticket`."""
 
     initial: dict[str, Tensor]
+    parameters: dict[str, nn.Parameter]
+
+    @property
+    def gradients_are_final(self) -> bool:
+        """Whether nothing changes a gradient any more once a backward pass has made it."""
 
     def unselected(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
         """Name, parameter and True where an entry may *not* move, of each maskable parameter."""
@@ -41,6 +46,15 @@ class Hold(ABC):
         Called after each backward pass, before gradients are clipped: their norm is to count what
         moves. Does nothing where nothing is held.
         """
+
+    def mask_gradient(self, parameter: nn.Parameter) -> None:
+        """The same for one maskable parameter, whose gradient was made just now."""
+        self.mask_gradients()
+
+    def stepped(self, ticket: Holdable) -> Iterator[tuple[Tensor, Tensor]]:
+        """What optimizers step, and θ⁰ there, of all that trains and may move."""
+        for name, parameter in ticket.parameters.items():
+            yield parameter, ticket.initial[name]
 
     @abstractmethod
     def detach(self) -> None:

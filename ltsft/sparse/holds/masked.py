@@ -20,32 +20,36 @@ class Masked(Hold):
     """
 
     def __init__(self) -> None:
-        self._held: list[tuple[nn.Parameter, Tensor, Tensor]] = []  # parameter, θ⁰, unselected
+        self._held: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}  # θ⁰, unselected
         self._handles: list[RemovableHandle] = []
 
     @override
     def attach(self, ticket: Holdable, optimizers: Iterable[Optimizer]) -> None:
         self.detach()
-        self._held = [
-            (parameter, ticket.initial[name], unselected)
+        self._held = {
+            parameter: (ticket.initial[name], unselected)
             for name, parameter, unselected in ticket.unselected()
-        ]
+        }
         self._handles = [o.register_step_post_hook(self._restore) for o in optimizers]
 
     @override
     def mask_gradients(self) -> None:
-        for parameter, _, unselected in self._held:
-            if parameter.grad is not None:
-                # Filled, not multiplied: an infinite gradient times 0 is NaN.
-                parameter.grad.masked_fill_(unselected, 0.0)
+        for parameter in self._held:
+            self.mask_gradient(parameter)
+
+    @override
+    def mask_gradient(self, parameter: nn.Parameter) -> None:
+        if parameter.grad is not None and parameter in self._held:
+            # Filled, not multiplied: an infinite gradient times 0 is NaN.
+            parameter.grad.masked_fill_(self._held[parameter][1], 0.0)
 
     @override
     def detach(self) -> None:
         for handle in self._handles:
             handle.remove()
-        self._held, self._handles = [], []
+        self._held, self._handles = {}, []
 
     @torch.no_grad()
     def _restore(self, *_: Any) -> None:
-        for parameter, initial, unselected in self._held:
+        for parameter, (initial, unselected) in self._held.items():
             torch.where(unselected, initial, parameter, out=parameter.data)

@@ -1,0 +1,156 @@
+"""Optimizers step vectors of K entries instead of the model."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from typing_extensions import override
+
+from ltsft.sparse.holds.base import Hold, Holdable
+from ltsft.sparse.holds.masked import Masked
+from ltsft.sparse.holds.part import Part
+
+ENTRYWISE: tuple[type[Optimizer], ...] = (
+    *(SGD, Adam, AdamW, Adamax, NAdam, RAdam, Adagrad, Adadelta, ASGD, RMSprop, Rprop),
+)
+"""Optimizers that step each entry by its own gradient and state, whatever tensor it lies in."""
+
+
+class Compact(Hold):
+    """Puts a vector of each parameter's selected entries in its place in the optimizer.
+
+    The optimizer, its state, clipping and gradient scaling then work on K entries and know nothing
+    of the others, which nothing writes to. As soon as a backward pass has made a parameter's
+    gradient, the selected entries of it are taken and the rest is let go, so that there is never
+    more than one dense gradient; a parameter without selected entries gets none at all. After each
+    step the vectors are written into the parameters.
+
+    Weights are bit-equal to those of :class:`Masked` under the optimizers of :data:`ENTRYWISE`, but
+    for two roundings: a clipped norm is summed in another order, and ``fused=True`` rounds weight
+    decay otherwise in the last few entries of a tensor, which are others here. Under optimizers
+    that mix entries (LBFGS, Adafactor) or may do so, and for parameters that are not contiguous, it
+    says so and holds as `Masked` does.
+
+    Where it is in place, ``parameter.grad`` is ``None`` for maskable parameters, and gradients
+    count from each step of the optimizer anew, whether or not anybody sets them to zero.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[nn.Parameter, Part] = {}
+        self._others: list[nn.Parameter] = []  # maskable, and none of their entries is stepped
+        self._undo = ExitStack()
+        self._instead: Masked | None = None
+
+    @override
+    def attach(self, ticket: Holdable, optimizers: Iterable[Optimizer]) -> None:
+        self.detach()
+        optimizers = list(optimizers)
+        if reason := _reason_against(ticket, optimizers):
+            warnings.warn(f"Held by `Masked` instead of `Compact`: {reason}.", stacklevel=2)
+            self._instead = Masked()
+            self._instead.attach(ticket, optimizers)
+            return
+        stepped = {p for o in optimizers for group in o.param_groups for p in group["params"]}
+        for name, parameter, unselected in ticket.unselected():
+            indices = (~unselected).flatten().nonzero().flatten()
+            if len(indices) and parameter in stepped:
+                self._parts[parameter] = Part(parameter, indices, ticket.initial[name])
+            else:
+                self._others.append(parameter)
+        for optimizer in optimizers:
+            self._put_into(optimizer)
+        if ticket.gradients_are_final:
+            for part in self._parts.values():
+                self._undo.callback(part.take_at_once().remove)
+            for parameter in self._others:
+                self._undo.callback(parameter.requires_grad_, parameter.requires_grad)
+                parameter.requires_grad_(False)
+
+    def _put_into(self, optimizer: Optimizer) -> None:
+        """Let an optimizer step the parts, from the state that it has of the whole tensors."""
+        parts: list[Part] = []
+        others = set(self._others)
+        for group in optimizer.param_groups:
+            self._undo.callback(group.__setitem__, "params", group["params"])
+            here = {p: self._parts[p] for p in group["params"] if p in self._parts}
+            group["params"] = [
+                here[p].vector if p in here else p for p in group["params"] if p not in others
+            ]
+            for parameter, part in here.items():
+                state = optimizer.state.pop(parameter, {})
+                if state:
+                    optimizer.state[part.vector] = {k: part.of(v) for k, v in state.items()}
+                self._undo.callback(optimizer.state.pop, part.vector, None)
+            parts += here.values()
+
+        def before_step(*_: Any) -> None:
+            for part in parts:
+                part.take()  # gradients that were set, and not made by a backward pass
+                part.read()
+
+        def after_step(*_: Any) -> None:
+            for part in parts:
+                part.write()
+
+        self._undo.callback(optimizer.register_step_pre_hook(before_step).remove)
+        self._undo.callback(optimizer.register_step_post_hook(after_step).remove)
+
+    @override
+    def mask_gradients(self) -> None:
+        if self._instead is not None:
+            self._instead.mask_gradients()
+        for part in self._parts.values():
+            part.take()
+        for parameter in self._others:
+            parameter.grad = None
+
+    @override
+    def mask_gradient(self, parameter: nn.Parameter) -> None:
+        if self._instead is not None:
+            self._instead.mask_gradient(parameter)
+        elif parameter in self._parts:
+            self._parts[parameter].take()
+
+    @override
+    def stepped(self, ticket: Holdable) -> Iterator[tuple[Tensor, Tensor]]:
+        others = set(self._others)
+        for name, parameter in ticket.parameters.items():
+            if parameter in self._parts:
+                part = self._parts[parameter]
+                yield part.vector, part.initial
+            elif parameter not in others:
+                yield parameter, ticket.initial[name]
+
+    @override
+    def detach(self) -> None:
+        if self._instead is not None:
+            self._instead.detach()
+        self._undo.close()
+        self._parts, self._others, self._instead = {}, [], None
+
+
+def _reason_against(ticket: Holdable, optimizers: Iterable[Optimizer]) -> str | None:
+    """Why entries cannot be stepped apart from the rest of their tensors, if so."""
+    for optimizer in optimizers:
+        if type(optimizer) not in ENTRYWISE:
+            return f"{type(optimizer).__name__} may step an entry by the gradients of others"
+    for name, parameter, _ in ticket.unselected():
+        if not parameter.is_contiguous():
+            return f"`{name}` is not contiguous in memory"
+    return None

@@ -1,0 +1,65 @@
+"""The selected entries of one parameter, as a parameter of their own."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+
+class Part:
+    """A vector that an optimizer steps in place of a parameter.
+
+    Args:
+        parameter: The dense parameter, contiguous in memory; the model computes with it.
+        indices: Flat positions of the selected entries, int64, [K].
+        initial: The parameter's θ⁰, of its shape.
+
+    Attributes:
+        vector: The values at the positions, [K], with a gradient of that size.
+        initial: Those of θ⁰, [K].
+    """
+
+    def __init__(self, parameter: nn.Parameter, indices: Tensor, initial: Tensor) -> None:
+        self.parameter = parameter
+        self.indices = indices
+        self.initial = initial.flatten()[indices]
+        self.vector = nn.Parameter(self.of(parameter.detach()))
+        self._version = parameter._version
+        self._is_spent = False  # the gradient was stepped by
+        self.take()
+
+    def of(self, value: Any) -> Any:
+        """The selected entries of a tensor of the parameter's shape; anything else as it is."""
+        is_of_it = isinstance(value, Tensor) and value.shape == self.parameter.shape
+        return value.reshape(-1)[self.indices] if is_of_it else value
+
+    def take_at_once(self) -> RemovableHandle:
+        """Take each gradient as soon as a backward pass has made it."""
+        return self.parameter.register_post_accumulate_grad_hook(lambda _: self.take())
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Add the selected entries of the parameter's gradient to the vector's; let it go."""
+        gradient, self.parameter.grad = self.parameter.grad, None
+        if gradient is None or not self.vector.requires_grad:  # another optimizer's turn
+            return
+        if self.vector.grad is None or self._is_spent:
+            # A module's own `zero_grad` does not reach the vector.
+            self.vector.grad = self.of(gradient)
+        else:
+            self.vector.grad += self.of(gradient)
+        self._is_spent = False
+
+    @torch.no_grad()
+    def read(self) -> None:
+        """Take the values over, if the parameter was written to by others since."""
+        if self.parameter._version != self._version:
+            self.vector.copy_(self.of(self.parameter))
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Write the values into the parameter, after a step."""
+        self.parameter.view(-1).index_copy_(0, self.indices, self.vector)
+        self._version = self.parameter._version
+        self._is_spent = True
