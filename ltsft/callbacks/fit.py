@@ -191,6 +191,7 @@ class Fit:
                 "selection": str(program.selection),
                 "rewinding": str(program.rewinding),
                 "rounds": str(program.rounds),
+                "hold": str(self._hold_of_sparse),
                 "scope": f"{len(scope.maskable)} maskable and {len(scope.whole)} whole",
             },
         }

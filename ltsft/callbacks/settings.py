@@ -144,7 +144,8 @@ def check_resumable(state: Mapping[str, Any], settings: Mapping[str, Any]) -> No
             "the checkpoint is expected to be of a fit with the same `sparse.budget`, but it "
             f"has {state['num_params']:,} entries and this one {settings['num_params']:,}."
         )
-    for name, before in state["options"].items():
+    # Checkpoints from before there was a choice say nothing of the hold.
+    for name, before in ({"hold": "Masked"} | state["options"]).items():
         if (value := settings["options"][name]) != before:
             raise LtsftError(
                 f"the checkpoint is expected to be of a fit with the same `sparse.{name}`, but "

@@ -30,6 +30,7 @@ from ltsft.callbacks.settings import (
 from ltsft.callbacks.stopping import Patience
 from ltsft.callbacks.summary import summarise
 from ltsft.callbacks.trainer_loops import (
+    are_gradients_whole,
     check_gradients,
     check_steps,
     close_pass,
@@ -42,10 +43,10 @@ from ltsft.callbacks.until_settled import UntilSettled
 from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse import (
     Budget,
+    Compact,
     Growing,
     Hold,
     LargestChange,
-    Masked,
     PhaseName,
     Program,
     Rewinding,
@@ -103,7 +104,9 @@ class SparseMaskCallback(Callback):
             ``monitor_mode``.
         output_dir: Folder in which ``sft/`` is written. ``None``: the logger's folder, beside the
             checkpoints.
-        hold: How all but the selected entries are held; ``None`` is :class:`~ltsft.sparse.Masked`.
+        hold: How all but the selected entries are held in the sparse phase. ``None`` is
+            :class:`~ltsft.sparse.Compact`, by which optimizers step vectors of K entries; with
+            :class:`~ltsft.sparse.Masked`, ``parameter.grad`` is there for others to see.
 
     Raises:
         LtsftError: If an argument is of another type, or `selection`, `rounds` and `rewinding`
@@ -143,7 +146,7 @@ class SparseMaskCallback(Callback):
             ("rewinding", rewinding, Rewinding, "rewinding=ToStart()"),
             ("scope", scope, ScopeRules, 'scope=ScopeRules(whole=["head"])'),
             ("monitor", monitor, str, 'monitor="val_loss", mode="min"'),
-            ("hold", hold, Hold, "hold=Masked()"),
+            ("hold", hold, Hold, "hold=Compact()"),
         ):
             expect_type(name, value, kind, example)
         if mode not in (None, "min", "max"):
@@ -159,7 +162,7 @@ class SparseMaskCallback(Callback):
         self.monitor = monitor
         self.mode = mode
         self.output_dir = output_dir
-        self.hold = hold or Masked()
+        self.hold = hold or Compact()
         self.program = Program(self.selection, self.rounds, self.rewinding)
         self.sft: SparseFineTuning | None = None
         self._fit: Fit | None = None
@@ -271,8 +274,9 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        clock = self.fit.clock
-        if clock.steps_done(trainer) == 0 and pl_module.automatic_optimization:
+        if not are_gradients_whole(trainer):
+            return
+        if self.fit.clock.steps_done(trainer) == 0 and pl_module.automatic_optimization:
             check_gradients(trainer, self.fit.ticket.parameters.items())
         self.fit.hold.mask_gradients()  # μ ⊙ ∇L
 

@@ -101,6 +101,11 @@ def when_built(pl_module: LightningModule, begin: Callable[[], None]) -> Callabl
     return lambda: delattr(pl_module, "configure_model")
 
 
+def are_gradients_whole(trainer: Trainer) -> bool:
+    """Whether gradients are of all ranks now; until its last batch DDP accumulates a rank's own."""
+    return bool(getattr(trainer.model, "require_backward_grad_sync", True))
+
+
 def check_gradients(trainer: Trainer, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
     """Refuse parameters without a gradient where DDP was not told of them, after a backward pass.
 
@@ -110,7 +115,7 @@ def check_gradients(trainer: Trainer, parameters: Iterable[tuple[str, nn.Paramet
         LtsftError: If there are any.
     """
     strategy = trainer.strategy
-    if not isinstance(strategy, DDPStrategy) or trainer.fit_loop._should_accumulate():
+    if not isinstance(strategy, DDPStrategy):
         return
     if strategy._ddp_kwargs.get("find_unused_parameters", False):
         return

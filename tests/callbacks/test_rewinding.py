@@ -9,6 +9,7 @@ from ltsft.sparse import (
     DiffPruning,
     FisherInformation,
     LearningRate,
+    Masked,
     Prune,
     Quota,
     Random,
@@ -211,6 +212,7 @@ OTHERS = {
     "selection": ({"selection": FisherInformation(at_start=False)}, "it was LargestChange there"),
     "rewinding": ({"rewinding": ToStep(3)}, r"it was ToStart there and is ToStep\(3\) here"),
     "rounds": ({"rounds": Shrinking(2)}, r"it was Growing\(1\) there and is Shrinking\(2\) here"),
+    "hold": ({"hold": Masked()}, "it was Compact there and is Masked here"),
     "scope": (
         {"scope": ScopeRules(whole=["layers.3"])},
         "it was 4 maskable and 0 whole there and is 2 maskable and 2 whole here",

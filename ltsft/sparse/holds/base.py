@@ -30,6 +30,10 @@ class Hold(ABC):
     is bit-equal to θ⁰.
     """
 
+    def __str__(self) -> str:
+        """The name that checkpoints give it."""
+        return type(self).__name__
+
     @abstractmethod
     def attach(self, ticket: Holdable, optimizers: Iterable[Optimizer]) -> None:
         """Begin to hold; what was held before is let go.

@@ -48,7 +48,8 @@ class Compact(Hold):
     says so and holds as `Masked` does.
 
     Where it is in place, ``parameter.grad`` is ``None`` for maskable parameters, and gradients
-    count from each step of the optimizer anew, whether or not anybody sets them to zero.
+    count from each step of the optimizer anew, whether or not anybody sets them to zero. Selected
+    entries are the optimizer's alone to change.
     """
 
     def __init__(self) -> None:
@@ -70,11 +71,11 @@ class Compact(Hold):
         for name, parameter, unselected in ticket.unselected():
             indices = (~unselected).flatten().nonzero().flatten()
             if len(indices) and parameter in stepped:
-                self._parts[parameter] = Part(parameter, indices, ticket.initial[name])
+                self._parts[parameter] = Part(name, parameter, indices, ticket.initial[name])
             else:
                 self._others.append(parameter)
         for optimizer in optimizers:
-            self._put_into(optimizer)
+            self._put_into(optimizer, ticket.gradients_are_final)
         if ticket.gradients_are_final:
             for part in self._parts.values():
                 self._undo.callback(part.take_at_once().remove)
@@ -82,7 +83,7 @@ class Compact(Hold):
                 self._undo.callback(parameter.requires_grad_, parameter.requires_grad)
                 parameter.requires_grad_(False)
 
-    def _put_into(self, optimizer: Optimizer) -> None:
+    def _put_into(self, optimizer: Optimizer, is_final: bool) -> None:
         """Let an optimizer step the parts, from the state that it has of the whole tensors."""
         parts: list[Part] = []
         others = set(self._others)
@@ -101,8 +102,9 @@ class Compact(Hold):
 
         def before_step(*_: Any) -> None:
             for part in parts:
-                part.take()  # gradients that were set, and not made by a backward pass
-                part.read()
+                if is_final:
+                    part.take()  # gradients that were set, and not made by a backward pass
+                part.notice()
 
         def after_step(*_: Any) -> None:
             for part in parts:

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ltsft.errors import LtsftError
+
 
 class Part:
     """A vector that an optimizer steps in place of a parameter.
 
     Args:
+        name: The parameter's, for messages.
         parameter: The dense parameter, contiguous in memory; the model computes with it.
         indices: Flat positions of the selected entries, int64, [K].
         initial: The parameter's θ⁰, of its shape.
@@ -20,12 +23,16 @@ class Part:
         initial: Those of θ⁰, [K].
     """
 
-    def __init__(self, parameter: nn.Parameter, indices: Tensor, initial: Tensor) -> None:
+    def __init__(
+        self, name: str, parameter: nn.Parameter, indices: Tensor, initial: Tensor
+    ) -> None:
+        self.name = name
         self.parameter = parameter
         self.indices = indices
         self.initial = initial.flatten()[indices]
         self.vector = nn.Parameter(self.of(parameter.detach()))
         self._version = parameter._version
+        self._before: Tensor | None = None  # the values before a step, if others wrote
         self._is_spent = False  # the gradient was stepped by
         self.take()
 
@@ -52,14 +59,34 @@ class Part:
         self._is_spent = False
 
     @torch.no_grad()
-    def read(self) -> None:
-        """Take the values over, if the parameter was written to by others since."""
-        if self.parameter._version != self._version:
-            self.vector.copy_(self.of(self.parameter))
+    def notice(self) -> None:
+        """Remember the values before a step, if the parameter was written to by others since.
+
+        A language's fine-tuning is in place at times, and is off again once the step is taken.
+        """
+        is_untouched = self.parameter._version == self._version
+        self._before = None if is_untouched else self.vector.clone()
 
     @torch.no_grad()
     def write(self) -> None:
-        """Write the values into the parameter, after a step."""
+        """Write the values into the parameter, after a step.
+
+        Raises:
+            LtsftError: If others changed them since the last time, which would be lost; or if there
+                is a gradient that was not stepped by.
+        """
+        if self.parameter.grad is not None:
+            raise LtsftError(
+                f"the gradient of `{self.name}` is expected to be taken before a step, but is "
+                "there still; call `mask_gradients()` after each backward pass that averages over "
+                "ranks, or set `sparse.hold: Masked`."
+            )
+        if self._before is not None and not torch.equal(self._before, self.of(self.parameter)):
+            raise LtsftError(
+                f"the selected entries of `{self.name}` are expected to be changed by optimizers "
+                "alone, but were changed between two steps; set `sparse.hold: Masked`, which reads "
+                "the whole parameter at each step."
+            )
         self.parameter.view(-1).index_copy_(0, self.indices, self.vector)
         self._version = self.parameter._version
         self._is_spent = True
