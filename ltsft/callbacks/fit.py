@@ -99,10 +99,8 @@ class Fit:
         """Warn where entries were chosen by chance, because too few changed."""
         mask = self.ticket.mask
         assert mask is not None
-        changes = self.ticket.candidates().changes()
-        still = sum(
-            int((change[mask[name].to(change.device)] == 0).sum()) for name, change in changes
-        )
+        candidates = self.ticket.candidates()
+        still = self.program.selection.num_unchanged(candidates, mask)
         if still:
             rank_zero_warn(
                 f"{still:,} of the {mask.num_selected:,} selected entries did not change in the "

@@ -18,6 +18,9 @@ class Ranks:
     tensor. Where each holds all of it, as here and under DDP, there is nothing to add up.
     """
 
+    hold_shards = False
+    """Whether each process holds a part of every tensor, instead of all of it."""
+
     averages_gradients = False
     """Whether gradients are averaged over the ranks, which is after a backward pass."""
 

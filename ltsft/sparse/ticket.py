@@ -283,6 +283,11 @@ class Ticket:
         mask = self._settled_mask()
         return ((name, self.parameters[name], ~mask[name]) for name in mask)
 
+    def selected(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+        """Name, parameter and flat positions of the entries that may move, of each maskable one."""
+        mask = self._settled_mask()
+        return ((name, self.parameters[name], mask.indices_of(name)) for name in mask)
+
     def moved(self) -> list[str]:
         """Names of parameters in which an unselected entry differs from θ⁰."""
         return [
@@ -308,7 +313,7 @@ class Ticket:
 
     def _set_mask(self, mask: Mask) -> None:
         devices = {name: self.parameters[name].device for name in mask}
-        self.mask = Mask({name: tensor.to(devices[name]) for name, tensor in mask.items()})
+        self.mask = mask.to(devices)
 
     # ------------------------------------------------------------------ checkpoints
 

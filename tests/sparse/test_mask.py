@@ -44,6 +44,19 @@ def test_digest_tells_entries_names_and_shapes_apart():
     assert Mask({"b": mask["b"], "a": mask["a"]}).digest() == mask.digest()
 
 
+def test_positions_are_looked_for_in_pieces(monkeypatch):
+    monkeypatch.setattr("ltsft.sparse.mask._CHUNK_ENTRIES", 8)
+    for number in range(40):
+        flags = torch.rand(number, generator=torch.Generator().manual_seed(number)) < 0.4
+        assert torch.equal(Mask({"a": flags})["a"], flags)
+        assert Mask({"a": flags}).indices_of("a").tolist() == flags.nonzero().flatten().tolist()
+
+
+def test_it_takes_a_bit_an_entry():
+    mask = Mask({"a": torch.ones(1000, 8, dtype=torch.bool)})
+    assert sum(bits.numel() * bits.itemsize for bits in mask._bits.values()) == 1000
+
+
 def test_of_nothing_the_density_is_0():
     assert Mask({}).density == 0
 

@@ -5,6 +5,7 @@ import torch
 
 from ltsft.errors import LtsftError
 from ltsft.sparse import select_largest
+from ltsft.sparse.ranking import Streamed
 
 
 def sorted_selection(scores, num_params):
@@ -50,7 +51,7 @@ def test_chunks_do_not_change_the_choice(monkeypatch):
     """Ties that run over the edges of chunks are still taken in order."""
     scores = random_scores("tied", torch.float32, seed=3)
     expected = {k: select_largest(scores, k) for k in range(60)}
-    monkeypatch.setattr("ltsft.sparse.ranking._CHUNK_ENTRIES", 4)
+    monkeypatch.setattr("ltsft.sparse.ranking._CHUNK_ENTRIES", 8)
     for num_params, mask in expected.items():
         again = select_largest(scores, num_params)
         assert all(torch.equal(again[name], mask[name]) for name in mask)
@@ -108,3 +109,45 @@ def test_impossible_k_is_refused(num_params):
 def test_mixed_widths_are_refused():
     with pytest.raises(LtsftError, match="one width"):
         select_largest({"a": torch.ones(3), "b": torch.ones(3, dtype=torch.float64)}, 1)
+
+
+@pytest.mark.parametrize("kind", ["distinct", "tied", "mostly zero"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32], ids=str)
+def test_the_cut_lies_where_a_sort_says(kind, dtype):
+    scores = {
+        n: (s * 100 if not dtype.is_floating_point else s).to(dtype)
+        for n, s in random_scores(kind, torch.float64, seed=5).items()
+    }
+    before = {name: score.clone() for name, score in scores.items()}
+    falling = torch.cat([score.flatten() for score in scores.values()]).sort(descending=True)[0]
+    for num_params in range(1, len(falling) + 1):
+        cut = select_largest(scores, num_params).cut
+        kept, left_out = falling[:num_params].tolist(), falling[num_params:].tolist()
+        assert (cut.least, cut.greatest_left_out) == (kept[-1], left_out[0] if left_out else None)
+        assert cut.num_ties == kept.count(kept[-1])
+    assert all(torch.equal(scores[name], before[name]) for name in scores)
+
+
+def test_scores_that_are_streamed_are_chosen_from_alike(monkeypatch):
+    monkeypatch.setattr("ltsft.sparse.ranking._CHUNK_ENTRIES", 8)
+    scores = random_scores("tied", torch.float32, seed=3)
+    sizes = []
+
+    def streamed():
+        for name, score in scores.items():
+
+            def piece(first, end, score=score):
+                sizes.append(end - first)
+                return score.flatten()[first:end]
+
+            yield name, Streamed(piece, score.shape, score.dtype, score.device)
+
+    for num_params in range(60):
+        expected = select_largest(scores, num_params)
+        mask = select_largest(streamed, num_params)
+        assert all(torch.equal(mask[name], expected[name]) for name in scores)
+        assert mask.cut == expected.cut
+    assert max(sizes) == 8
+    within = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
+    within["a"][:] = False
+    assert not select_largest(streamed, 10, within)["a"].any()

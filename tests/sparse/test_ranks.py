@@ -28,6 +28,8 @@ def test_ranks_that_disagree_are_refused():
 class Shard(Ranks):
     """One of several threads, each with some rows of every tensor."""
 
+    hold_shards = True
+
     def __init__(self, number, barrier, board):
         self.number, self.barrier, self.board = number, barrier, board
 

@@ -21,6 +21,9 @@ class Holdable(Protocol):
     def unselected(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
         """Name, parameter and True where an entry may *not* move, of each maskable parameter."""
 
+    def selected(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+        """Name, parameter and flat positions of the entries that may move, of each maskable one."""
+
 
 class Hold(ABC):
     """A way to train the selected entries and the whole parameters, and nothing else.

@@ -68,8 +68,7 @@ class Compact(Hold):
             self._instead.attach(ticket, optimizers)
             return
         stepped = {p for o in optimizers for group in o.param_groups for p in group["params"]}
-        for name, parameter, unselected in ticket.unselected():
-            indices = (~unselected).flatten().nonzero().flatten()
+        for name, parameter, indices in ticket.selected():
             if len(indices) and parameter in stepped:
                 self._parts[parameter] = Part(name, parameter, indices, ticket.initial[name])
             else:
@@ -152,7 +151,7 @@ def _reason_against(ticket: Holdable, optimizers: Iterable[Optimizer]) -> str | 
     for optimizer in optimizers:
         if type(optimizer) not in ENTRYWISE:
             return f"{type(optimizer).__name__} may step an entry by the gradients of others"
-    for name, parameter, _ in ticket.unselected():
+    for name, parameter, _ in ticket.selected():
         if not parameter.is_contiguous():
             return f"`{name}` is not contiguous in memory"
     return None

@@ -55,6 +55,13 @@ class Selection(Observer, ABC):
             The mask over the maskable parameters, with exactly K entries True.
         """
 
+    def num_unchanged(self, candidates: Candidates, mask: Mask) -> int:
+        """How many selected entries are as before the dense phase, and were chosen by chance."""
+        return sum(
+            int((change[mask[name].to(change.device)] == 0).sum())
+            for name, change in candidates.changes()
+        )
+
     def describe(self, candidates: Candidates, mask: Mask) -> str:
         """What is worth a word in the log about a choice; begins with a separator."""
         return ""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.names import named_parameters
-from ltsft.sparse.ranking import Scores, select_largest
+from ltsft.sparse.ranking import Scores, Streamed, select_largest
 from ltsft.sparse.ranks import Ranks
 from ltsft.sparse.scope import Scope
 
@@ -54,6 +54,18 @@ class Candidates:
     def changes(self) -> Iterator[tuple[str, Tensor]]:
         """Name and |θ - θ⁰| of each maskable parameter, one tensor at a time, in :attr:`dtype`."""
         return ((name, difference.abs_()) for name, difference in self.differences())
+
+    def streamed_changes(self) -> Iterator[tuple[str, Streamed]]:
+        """The same, each computed a piece at a time, for it is as large as the model."""
+        dtype = self.dtype
+        for name, parameter in self.parameters():
+            current, start = parameter.detach().reshape(-1), self.initial[name].reshape(-1)
+
+            def piece(first: int, end: int, now: Tensor = current, then: Tensor = start) -> Tensor:
+                before = then[first:end].to(now.device, dtype)
+                return (now[first:end].to(dtype) - before).abs_()
+
+            yield name, Streamed(piece, parameter.shape, dtype, parameter.device)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -15,18 +15,19 @@ class LargestChange(Selection):
     looks_at = "weights"
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
-        return candidates.largest(candidates.changes, num_params)
+        return candidates.largest(candidates.streamed_changes, num_params)
+
+    def num_unchanged(self, candidates: Candidates, mask: Mask) -> int:
+        """Those that are tied at 0, which needs no further look at the weights."""
+        if mask.cut is None:  # of several rounds
+            return super().num_unchanged(candidates, mask)
+        return mask.cut.num_ties if mask.cut.least == 0 else 0
 
     def describe(self, candidates: Candidates, mask: Mask) -> str:
         """The least change that was selected beside the greatest that was not."""
-        kept, left_out = [], []
-        for name, change in candidates.changes():
-            selected = mask[name].to(change.device)
-            others = ~selected
-            if candidates.within is not None:
-                others &= candidates.within[name].to(change.device)
-            kept += [change[selected].min().item()] if selected.any() else []
-            left_out += [change[others].max().item()] if others.any() else []
-        least = f"{min(kept):.3e}" if kept else "none"
-        greatest = f"{max(left_out):.3e}" if left_out else "none"
+        cut = mask.cut
+        if cut is None:
+            return ""
+        least = f"{cut.least:.3e}" if mask.num_selected else "none"
+        greatest = "none" if cut.greatest_left_out is None else f"{cut.greatest_left_out:.3e}"
         return f"; smallest |Δ| selected {least}, largest left out {greatest}"

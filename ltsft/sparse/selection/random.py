@@ -44,4 +44,4 @@ class Random(Selection):
 
         devices = {name: parameter.device for name, parameter in candidates.parameters()}
         mask = candidates.largest(draw, num_params)
-        return Mask({name: tensor.to(devices[name]) for name, tensor in mask.items()})
+        return mask.to(devices)
