@@ -119,7 +119,8 @@ def select_largest(
                     num_chosen -= len(ties)
             mask[start // 8 : -(-(start + len(bits)) // 8)] = pack(chosen)
             if level.below is None:
-                below = max(below or -1, int(bits.masked_fill(bits >= level.bits, -1).max()))
+                lower = int(bits.masked_fill(bits >= level.bits, -1).max())
+                below = lower if below is None else max(below, lower)
         num_ties = num_later if ranks.hold_shards else num_chosen
         masks[name], shapes[name], dtype = mask, torch.Size(score.shape), score.dtype
     if level.num_selected < level.num_entries:

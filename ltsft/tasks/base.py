@@ -234,7 +234,14 @@ class Task(LightningModule, ABC):
     @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = AdamW(
+            parameters,
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            # One pass over everything. In float16 it would undo the loss's scaling itself, too late
+            # for gradients to be clipped.
+            fused=self.trainer.precision != "16-mixed",
+        )
         scheduler = linear_to_zero(optimizer, self.trainer.estimated_stepping_batches)
         return {
             "optimizer": optimizer,

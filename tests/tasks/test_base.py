@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 
 from ltsft.data import PairData, ParsingData, QuestionData, Source, TaggingData, TextData
 from ltsft.data.labels import ENTITIES, NLI, RELATIONS, UPOS
 from ltsft.errors import LtsftError
 from ltsft.sparse import SparseFineTuning
 from ltsft.tasks import MaskedLM, Parser, QuestionAnswering, SentenceClassifier, Tagger
+from tests.callbacks.plain import callback, loader_of, trainer
 from tests.tasks.test_encoders import LABELS, fit, language_batches, tagging_batches
 from tests.tiny import save_artificial_base, save_base
 
@@ -80,3 +82,16 @@ def test_every_task_evaluates_for_all_of_its_metrics(tmp_path):
         batch = next(iter(data.val_dataloader()[0]))
         assert task.evaluate(batch).keys() == task.make_metrics().keys()
         assert task.monitor.removeprefix("val_") in task.make_metrics()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_the_optimizer_is_fused_where_gradients_can_be_clipped_all_the_same(tmp_path, precision):
+    """One that undoes a loss's scaling itself refuses to be clipped."""
+    task = Tagger(labels=LABELS, base_model=save_base(tmp_path / "base"))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    plugins = [MixedPrecision("16-mixed", "cpu", scaler=scaler)] if precision == "16-mixed" else []
+    sft = callback(50)
+    run = trainer(sft, gradient_clip_val=1.0, plugins=plugins)
+    run.fit(task, loader_of(tagging_batches()))
+    assert run.optimizers[0].defaults["fused"] is (precision == "32-true")
+    assert sft.sft.num_params == 50
