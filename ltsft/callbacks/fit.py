@@ -134,6 +134,8 @@ class Fit:
         self.hold = self._hold_of_sparse if self.clock.phase == "sparse" else Masked()
         if self.clock.leg.holds:
             self.hold.attach(self.ticket, trainer.optimizers)
+            if self.clock.is_last and not self.hold.needs_initial:
+                self.ticket.release()
 
     def keep_early_if_due(self, trainer: Trainer) -> None:
         """Keep the weights that rewinding goes back to, once their step was taken."""

@@ -64,7 +64,8 @@ class SparseFineTuning:
 
         Args:
             module: The trained module.
-            initial: Values of the maskable parameters before training, by name.
+            initial: Values of the maskable parameters before training, by name: whole, or at the
+                selected entries only, [K of it].
             mask: Which entries were selected.
             whole: Tensors kept whole, by name.
             metadata: See :class:`Metadata`.
@@ -76,7 +77,8 @@ class SparseFineTuning:
                 continue
             parameter = parameters[name].detach()
             dtype = torch.promote_types(parameter.dtype, torch.float32)
-            start = initial[name].to(parameter.device).flatten()[indices].to(dtype)
+            start = initial[name].to(parameter.device).flatten()
+            start = (start[indices] if len(start) == parameter.numel() else start).to(dtype)
             values = parameter.flatten()[indices].to(dtype) - start
             entries[name] = SparseDelta(tuple(parameter.shape), indices.cpu(), values.cpu())
         copies = {name: t.detach().cpu().clone() for name, t in (whole or {}).items()}

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.applied import base_digests
+from ltsft.sparse.digest import rest_digest
 from ltsft.sparse.fine_tuning import SparseFineTuning
 from ltsft.sparse.holds import Hold, Masked
 from ltsft.sparse.mask import Mask
@@ -44,7 +45,8 @@ class Ticket:
         ranks: The processes that train together, if several do.
 
     Attributes:
-        initial: θ⁰: copies of everything that trains, and of persistent buffers, by name.
+        initial: θ⁰: copies of everything that trains, and of persistent buffers, by name; of what
+            is whole and of buffers alone after :meth:`release`.
         start: What the round of selection that training is in began with; θ⁰ unless
             :meth:`begin_round` says otherwise.
         mask: The selected entries; ``None`` until there are any.
@@ -93,6 +95,8 @@ class Ticket:
         self.initial = self.copy()
         self.start: Mapping[str, Tensor] = self.initial
         self.early: dict[str, Tensor] = {}
+        self._initial_at: dict[str, Tensor] = {}  # of the selected entries, once released
+        self._rest: dict[str, str] = {}  # digests of the others then
         self.mask: Mask | None = None
         self.base_digests = base_digests(module, self.scope.maskable)
         self._selected_by: str | None = None
@@ -255,7 +259,7 @@ class Ticket:
         metadata["versions"] = versions | metadata.get("versions", {})
         return SparseFineTuning.from_difference(
             self.module,
-            self.initial,
+            {name: self.initial_at(name) for name in mask},
             mask,
             whole={name: weights[name] for name in [*self.scope.whole, *changed]},
             metadata=Metadata(**metadata),
@@ -278,6 +282,23 @@ class Ticket:
         """
         self.start, self.early = self.initial, {}
 
+    def release(self) -> None:
+        """Keep θ⁰ at the selected entries only; of the others, what tells whether they moved.
+
+        Nothing is selected, rewound or masked any more after it.
+        """
+        mask = self._settled_mask()
+        for name in mask:
+            if name in self.initial:
+                self._initial_at[name] = self._at(name, self.initial[name])
+                self._rest[name] = rest_digest(self.initial.pop(name), mask.indices_of(name))
+
+    def initial_at(self, name: str) -> Tensor:
+        """θ⁰ of a maskable parameter at the selected entries, flat, [K of it]."""
+        if name in self._initial_at:
+            return self._initial_at[name]
+        return self._at(name, self.initial[name])
+
     def unselected(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
         """Name, parameter and True where an entry may *not* move, of each maskable parameter."""
         mask = self._settled_mask()
@@ -290,6 +311,10 @@ class Ticket:
 
     def moved(self) -> list[str]:
         """Names of parameters in which an unselected entry differs from θ⁰."""
+        if self._rest:
+            return [
+                n for n, p, indices in self.selected() if rest_digest(p, indices) != self._rest[n]
+            ]
         return [
             name
             for name, parameter, unselected in self.unselected()
@@ -302,9 +327,18 @@ class Ticket:
         return not self.ranks.averages_gradients
 
     def has_moved(self) -> bool:
-        """Whether anything that trains differs from θ⁰."""
-        weights = self.weights()
-        return any(not torch.equal(weights[name], self.initial[name]) for name in self.parameters)
+        """Whether anything that trains differs from θ⁰ where it may."""
+        for name, parameter in self.parameters.items():
+            is_released = name in self._initial_at
+            now = self._at(name, parameter) if is_released else parameter
+            start = self._initial_at[name] if is_released else self.initial[name]
+            if not torch.equal(now, start):
+                return True
+        return False
+
+    def _at(self, name: str, tensor: Tensor) -> Tensor:
+        """The selected entries of a tensor of a maskable parameter's shape, [K of it]."""
+        return tensor.detach().flatten()[self._settled_mask().indices_of(name)]
 
     def _settled_mask(self) -> Mask:
         if self.mask is None:
@@ -321,6 +355,8 @@ class Ticket:
         """Everything that a resumed run needs, tensors and primitives only."""
         return {
             "initial": self.initial,
+            "initial_at": self._initial_at,
+            "rest": self._rest,
             "start": {} if self.start is self.initial else self.start,
             "early": self.early,
             "mask": None if self.mask is None else self.mask.indices(),
@@ -336,6 +372,8 @@ class Ticket:
             return {name: tensor.to(devices[name]) for name, tensor in weights.items()}
 
         self.initial = here(state["initial"])
+        self._initial_at = here(state.get("initial_at", {}))
+        self._rest = state.get("rest", {})
         self.start = here(state["start"]) or self.initial
         self.early = here(state["early"])
         self.base_digests = state["base_digests"]

@@ -596,6 +596,8 @@ def test_phase_and_ticket_are_there_for_others():
         def on_train_batch_start(self, trainer, module, *_):
             selected = None if sft.ticket.mask is None else sft.ticket.mask.num_selected
             seen.append((sft.phase, selected, sft.position(trainer)))
+            if sft.phase == "dense":
+                assert all(torch.equal(sft.ticket.initial[name], before[name]) for name in before)
 
     sft, module = callback(10), Plain()
     before = values(module)
@@ -603,7 +605,8 @@ def test_phase_and_ticket_are_there_for_others():
     assert seen[0] == ("dense", None, "dense 0/12")
     assert seen[12] == ("sparse", 10, "sparse 0/15")
     assert len(seen) == 27
-    assert all(torch.equal(sft.ticket.initial[name], value) for name, value in before.items())
+    for name, indices in sft.ticket.mask.indices().items():
+        assert torch.equal(sft.ticket.initial_at(name), before[name].flatten()[indices])
 
 
 def test_a_hold_is_passed_in():

@@ -238,3 +238,41 @@ def test_the_order_of_a_loop_is_watched_over():
         Ticket(model, "weight")
     with pytest.raises(LtsftError, match="`module` is expected to be a Module"):
         Ticket({"weight": model.weight})
+
+
+@pytest.mark.parametrize("chunk", [3, 1 << 20])
+def test_released_it_knows_the_difference_and_what_moved(chunk, monkeypatch):
+    """By θ⁰ at K entries, and digests of all others: down to a bit of any of them."""
+    monkeypatch.setattr("ltsft.sparse.digest._CHUNK_ENTRIES", chunk)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 2))
+    ticket = Ticket(model, ScopeRules(whole=["1.bias"]))
+    ticket.select(Random(), 11)
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    ticket.release()
+    assert list(ticket.initial) == ["1.bias"]
+    assert ticket.moved() == []
+    assert not ticket.has_moved()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter += torch.rand_like(parameter) * ticket.mask.get(name, 1)
+    assert ticket.moved() == []
+    assert ticket.has_moved()
+    again = Ticket(model, ScopeRules(whole=["1.bias"]))
+    again.load_state_dict(ticket.state_dict())
+    sft = ticket.difference()
+    assert again.difference() == sft
+    for name, delta in sft.entries.items():
+        expected = (model.get_parameter(name).detach() - start[name])[ticket.mask[name]]
+        assert torch.equal(delta.values, expected)
+    for name in ticket.mask:
+        parameter = model.get_parameter(name).detach().view(-1)
+        for position in range(parameter.numel()):
+            if not ticket.mask[name].view(-1)[position]:
+                before = parameter[position].item()
+                parameter[position] = torch.nextafter(parameter[position], torch.tensor(9.0))
+                assert ticket.moved() == [name]
+                with pytest.raises(LtsftError, match=f"they moved in {name}"):
+                    ticket.difference()
+                parameter[position] = before
+    assert ticket.moved() == []

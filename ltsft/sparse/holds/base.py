@@ -14,6 +14,9 @@ class Holdable(Protocol):
     initial: dict[str, Tensor]
     parameters: dict[str, nn.Parameter]
 
+    def initial_at(self, name: str) -> Tensor:
+        """θ⁰ of a maskable parameter at the entries that may move, [K of it]."""
+
     @property
     def gradients_are_final(self) -> bool:
         """Whether nothing changes a gradient any more once a backward pass has made it."""
@@ -36,6 +39,9 @@ class Hold(ABC):
     def __str__(self) -> str:
         """The name that checkpoints give it."""
         return type(self).__name__
+
+    needs_initial = True
+    """Whether it goes on to need θ⁰ where entries are not selected, once it is attached."""
 
     @abstractmethod
     def attach(self, ticket: Holdable, optimizers: Iterable[Optimizer]) -> None:

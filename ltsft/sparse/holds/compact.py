@@ -58,6 +58,11 @@ class Compact(Hold):
         self._undo = ExitStack()
         self._instead: Masked | None = None
 
+    @property
+    def needs_initial(self) -> bool:  # type: ignore[override]
+        """Nothing writes to entries that are not selected, unless it masks instead."""
+        return self._instead is not None
+
     @override
     def attach(self, ticket: Holdable, optimizers: Iterable[Optimizer]) -> None:
         self.detach()
@@ -70,7 +75,7 @@ class Compact(Hold):
         stepped = {p for o in optimizers for group in o.param_groups for p in group["params"]}
         for name, parameter, indices in ticket.selected():
             if len(indices) and parameter in stepped:
-                self._parts[parameter] = Part(name, parameter, indices, ticket.initial[name])
+                self._parts[parameter] = Part(name, parameter, indices, ticket.initial_at(name))
             else:
                 self._others.append(parameter)
         for optimizer in optimizers:

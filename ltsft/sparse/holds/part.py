@@ -16,11 +16,10 @@ class Part:
         name: The parameter's, for messages.
         parameter: The dense parameter, contiguous in memory; the model computes with it.
         indices: Flat positions of the selected entries, int64, [K].
-        initial: The parameter's θ⁰, of its shape.
+        initial: θ⁰ at these positions, [K].
 
     Attributes:
         vector: The values at the positions, [K], with a gradient of that size.
-        initial: Those of θ⁰, [K].
     """
 
     def __init__(
@@ -29,7 +28,7 @@ class Part:
         self.name = name
         self.parameter = parameter
         self.indices = indices
-        self.initial = initial.flatten()[indices]
+        self.initial = initial
         self.vector = nn.Parameter(self.of(parameter.detach()))
         self._version = parameter._version
         self._before: Tensor | None = None  # the values before a step, if others wrote
