@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 class Holdable(Protocol):
     """What a hold has to know of a :class:`~ltsft.sparse.Ticket`."""
 
+    module: nn.Module
     initial: dict[str, Tensor]
     parameters: dict[str, nn.Parameter]
 

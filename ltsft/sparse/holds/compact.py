@@ -25,6 +25,7 @@ from typing_extensions import override
 from ltsft.sparse.holds.base import Hold, Holdable
 from ltsft.sparse.holds.masked import Masked
 from ltsft.sparse.holds.part import Part
+from ltsft.sparse.holds.rows import can_be_taken_by_rows, take_by_rows
 
 ENTRYWISE: tuple[type[Optimizer], ...] = (
     *(SGD, Adam, AdamW, Adamax, NAdam, RAdam, Adagrad, Adadelta, ASGD, RMSprop, Rprop),
@@ -38,11 +39,13 @@ class Compact(Hold):
     The optimizer, its state, clipping and gradient scaling then work on K entries and know nothing
     of the others, which nothing writes to. As soon as a backward pass has made a parameter's
     gradient, the selected entries of it are taken and the rest is let go, so that there is never
-    more than one dense gradient; a parameter without selected entries gets none at all. After each
-    step the vectors are written into the parameters.
+    more than one dense gradient; of an embedding only rows that a batch looked up get any; a
+    parameter without selected entries gets none at all. After each step the vectors are written
+    into the parameters.
 
     Weights are bit-equal to those of :class:`Masked` under the optimizers of :data:`ENTRYWISE`, but
-    for two roundings: a clipped norm is summed in another order, and ``fused=True`` rounds weight
+    for three roundings: a clipped norm is summed in another order; so is the gradient of an
+    embedding that several places of a model look up words in; and ``fused=True`` rounds weight
     decay otherwise in the last few entries of a tensor, which are others here. Under optimizers
     that mix entries (LBFGS, Adafactor) or may do so, and for parameters that are not contiguous, it
     says so and holds as `Masked` does.
@@ -83,6 +86,10 @@ class Compact(Hold):
         if ticket.gradients_are_final:
             for part in self._parts.values():
                 self._undo.callback(part.take_at_once().remove)
+            for module in filter(can_be_taken_by_rows, ticket.module.modules()):
+                for part in self._parts.values():
+                    if part.parameter is module.weight and _is_of_one(part, ticket.module):
+                        self._undo.callback(take_by_rows(module, part))
             for parameter in self._others:
                 self._undo.callback(parameter.requires_grad_, parameter.requires_grad)
                 parameter.requires_grad_(False)
@@ -149,6 +156,12 @@ class Compact(Hold):
             self._instead.detach()
         self._undo.close()
         self._parts, self._others, self._instead = {}, [], None
+
+
+def _is_of_one(part: Part, root: nn.Module) -> bool:
+    """Whether one module alone has the parameter; an output matrix may be tied to it."""
+    parameters = root.named_parameters(remove_duplicate=False)
+    return sum(other is part.parameter for _, other in parameters) == 1
 
 
 def _reason_against(ticket: Holdable, optimizers: Iterable[Optimizer]) -> str | None:

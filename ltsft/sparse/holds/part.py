@@ -48,13 +48,23 @@ class Part:
     def take(self) -> None:
         """Add the selected entries of the parameter's gradient to the vector's; let it go."""
         gradient, self.parameter.grad = self.parameter.grad, None
-        if gradient is None or not self.vector.requires_grad:  # another optimizer's turn
+        if gradient is not None:
+            self.add(self.of(gradient))
+
+    @torch.no_grad()
+    def add(self, gradient: Tensor) -> None:
+        """Add to the vector's gradient.
+
+        Args:
+            gradient: At the positions, [K].
+        """
+        if not self.vector.requires_grad:  # another optimizer's turn
             return
         if self.vector.grad is None or self._is_spent:
             # A module's own `zero_grad` does not reach the vector.
-            self.vector.grad = self.of(gradient)
+            self.vector.grad = gradient
         else:
-            self.vector.grad += self.of(gradient)
+            self.vector.grad += gradient
         self._is_spent = False
 
     @torch.no_grad()

@@ -329,3 +329,61 @@ def test_where_gradients_are_averaged_they_are_taken_on_demand():
     optimizer.step()
     assert ticket.moved() == []
     assert ticket.has_moved()
+
+
+class Words(nn.Module):
+    """Looks words up, and may tie its output to them, or look them up in two places."""
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind = kind
+        self.words = nn.Embedding(31, 6, padding_idx=0)
+        self.places = nn.Embedding(5, 6)
+        self.mix = nn.Linear(6, 6)
+        self.output = nn.Linear(6, 31)
+        if kind == "tied":
+            self.output.weight = self.words.weight
+
+    def forward(self, ids):
+        hidden = self.words(ids) + self.places(torch.arange(5))
+        if self.kind == "in two places":
+            hidden = hidden + self.words(ids.flip(1))
+        return self.output(torch.tanh(self.mix(hidden)))
+
+
+def of_words(module, ticket, hold, optimizers):
+    """Many words occur twice in a batch; three batches make a step."""
+    generator = torch.Generator().manual_seed(1)
+    for number in range(9):
+        ids = torch.randint(0, 12, (4, 5), generator=generator)
+        loss = nn.functional.cross_entropy(module(ids).flatten(0, 1), ids.flatten())
+        loss.backward()
+        if number % 3 == 2:
+            optimizers[0].step()
+            optimizers[0].zero_grad()
+
+
+@pytest.mark.parametrize("kind", ["in one place", "in two places", "tied"])
+def test_embeddings_train_alike_and_make_no_gradient_of_their_size(kind):
+    """But for one that is tied to a layer, whose gradient is dense in any case."""
+
+    def optimizers(module):
+        module.words.weight.register_hook(lambda g: made.append(0 if g is None else len(g)))
+        return [torch.optim.AdamW(module.parameters(), lr=0.01)]
+
+    made: list[int] = []
+    masked, _ = trained(Masked(), optimizers, loop=of_words, make=lambda: Words(kind))
+    assert set(made) == {31}
+    made.clear()
+    compact, ticket = trained(Compact(), optimizers, loop=of_words, make=lambda: Words(kind))
+    assert set(made) == ({31} if kind == "tied" else {0})
+    assert "forward" not in vars(compact.words)
+    if kind == "in two places":  # the two are summed in another order
+        for (name, a), b in zip(masked.named_parameters(), compact.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7, msg=name)
+    else:
+        assert_same(masked, compact)
+    changed = compact.words.weight != Words(kind).words.weight
+    assert changed.sum() > 5
+    assert not (changed & ~ticket.mask["words.weight"]).any()
