@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 Mode = Literal["min", "max"]
@@ -29,7 +30,7 @@ class BestWeights:
 
         Args:
             value: The monitored metric; NaN is never best.
-            weights: Tensors by name, copied if kept.
+            weights: Tensors by name, the same names and shapes each time; copied if kept.
 
         Returns:
             Whether they were kept.
@@ -40,7 +41,11 @@ class BestWeights:
         self.num_since = 0 if better else self.num_since + 1
         if better:
             self.value = value
-            self.weights = {name: t.detach().cpu().clone() for name, t in weights.items()}
+            for name, tensor in weights.items():
+                # In the same memory each time: new pages cost more than what is written to them.
+                if name not in self.weights:
+                    self.weights[name] = torch.empty_like(tensor, device="cpu")
+                self.weights[name].copy_(tensor.detach())
         return better
 
     @property

@@ -45,7 +45,7 @@ class Keeper:
             return
         value = self.monitor.value(trainer, pl_module)
         if not trainer.sanity_checking:
-            self.best.offer(value, ticket.weights())
+            self.best.offer(value, ticket.movable())
 
     def put_back(self, ticket: Ticket, phase: PhaseName) -> None:
         """Put the best weights of a phase back, if any were kept.

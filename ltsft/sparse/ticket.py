@@ -109,16 +109,30 @@ class Ticket:
         tensors = {name: parameter.detach() for name, parameter in self.parameters.items()}
         return tensors | {name: buffers[name] for name in self.buffers}
 
+    def movable(self) -> dict[str, Tensor]:
+        """What may still move: after :meth:`release`, of maskable ones the selected entries, [K].
+
+        :meth:`put` takes it back.
+        """
+        return {
+            name: self._at(name, tensor) if name in self._initial_at else tensor
+            for name, tensor in self.weights().items()
+        }
+
     def copy(self) -> dict[str, Tensor]:
         """Copies of the :meth:`weights` as they are now, on their devices."""
         return {name: tensor.clone() for name, tensor in self.weights().items()}
 
     @torch.no_grad()
     def put(self, weights: Mapping[str, Tensor]) -> None:
-        """Overwrite :meth:`weights` by those given, which may be some of them."""
+        """Overwrite :meth:`weights` by those given: some of them, or what :meth:`movable` gave."""
         tensors = self.weights()
         for name, value in weights.items():
-            tensors[name].copy_(value)
+            if name in self._initial_at and value.shape != tensors[name].shape:
+                indices = self._settled_mask().indices_of(name)
+                tensors[name].view(-1)[indices] = value.to(tensors[name].device)
+            else:
+                tensors[name].copy_(value)
 
     # ------------------------------------------------------------------ the algorithm
 

@@ -1,5 +1,7 @@
 """The method without Lightning: a ticket around a loop written out by hand."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -258,6 +260,13 @@ def test_released_it_knows_the_difference_and_what_moved(chunk, monkeypatch):
             parameter += torch.rand_like(parameter) * ticket.mask.get(name, 1)
     assert ticket.moved() == []
     assert ticket.has_moved()
+    kept = {name: value.clone() for name, value in ticket.movable().items()}
+    assert sum(value.numel() for value in kept.values()) == 11 + 2
+    trained = copy.deepcopy(model.state_dict())
+    ticket.put({name: value + 1 for name, value in kept.items()})
+    assert not torch.equal(model[1].bias, trained["1.bias"])
+    ticket.put(kept)
+    assert all(torch.equal(value, trained[name]) for name, value in model.state_dict().items())
     again = Ticket(model, ScopeRules(whole=["1.bias"]))
     again.load_state_dict(ticket.state_dict())
     sft = ticket.difference()
