@@ -210,6 +210,18 @@ def switch_applied(size: Size) -> Iterator[float]:
         yield time.perf_counter() - start
 
 
+def switch_in_one_pass(size: Size) -> Iterator[float]:
+    """The same by `switch`."""
+    model = size.model()
+    sfts = _two(size, model)
+    applied = sfts[0].apply(model)
+    while True:
+        sfts.reverse()
+        start = time.perf_counter()
+        applied = applied.switch(sfts[0])
+        yield time.perf_counter() - start
+
+
 def load_dense(size: Size) -> Iterator[float]:
     """Weights of a whole model from a safetensors file."""
     from safetensors.torch import load_file, save_file
@@ -243,7 +255,11 @@ GROUPS: dict[str, dict[str, Case]] = {
         "sparse phase, Compact, L1": step_compact_l1,
     },
     "selection": {"concatenate and topk": selection_topk, "Ticket.select": selection_streamed},
-    "switch": {"COO subtract and add": switch_coo, "revert and apply": switch_applied},
+    "switch": {
+        "COO subtract and add": switch_coo,
+        "revert and apply": switch_applied,
+        "switch": switch_in_one_pass,
+    },
     "load": {"dense checkpoint": load_dense, "SparseFineTuning.load": load_sft},
 }
 with suppress(ImportError):

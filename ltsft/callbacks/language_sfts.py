@@ -130,10 +130,15 @@ class LanguageSfts(Callback):
         language = batch.get("language") if isinstance(batch, Mapping) else None
         if language == self._language:
             return
-        self._remove()
-        if language in self._loaded:
+        if language not in self._loaded:
+            self._remove()
+        elif self._applied is None:
             self._applied = self._loaded[language].apply(
                 _root(pl_module), whole=False, check_base=self._check_base
+            )
+        else:
+            self._applied = self._applied.switch(
+                self._loaded[language], whole=False, check_base=self._check_base
             )
         self._language = language
 

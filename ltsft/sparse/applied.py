@@ -1,12 +1,13 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from ltsft.sparse.names import named_buffers, named_parameters
 from ltsft.sparse.scope import tied_names
 from ltsft.sparse.slots import check_slots
 
+_PIECE_ENTRIES = 1 << 20  # four megabytes stay in the cache between the writes to them
+
 
 class Applied:
     """The handle of :meth:`SparseFineTuning.apply`.
@@ -27,23 +30,34 @@ class Applied:
     out. Before putting them back it is checked that the entries still hold what was written:
     reverting after a training step would silently erase that step.
 
+    Made by :meth:`put`; the constructor checks that a fine-tuning fits, and touches nothing.
+
     Args:
         sft: What to apply.
         model: Where to; changed in place.
         check_base: Compare the touched tensors with the digests of the base model.
         whole: See :meth:`SparseFineTuning.apply`.
+        instead_of: What it is to take the place of.
 
     Raises:
-        LtsftError: If it does not fit; the model is then untouched.
+        LtsftError: If it does not fit.
     """
 
     def __init__(
-        self, sft: Parts, model: nn.Module, *, check_base: bool, whole: bool | None
+        self,
+        sft: Parts,
+        model: nn.Module,
+        *,
+        check_base: bool,
+        whole: bool | None,
+        instead_of: "Applied | None" = None,
     ) -> None:
         expect_type("model", model, nn.Module, "sft.apply(model)")
         self.sft = sft
+        self._model = ref(model)  # a handle keeps no model alive
         self._ledger = _ledgers.setdefault(model, _Ledger())
-        if any(_is_same(applied.sft, sft) for applied in self._ledger.stack):
+        others = [applied for applied in self._ledger.stack if applied is not instead_of]
+        if any(_is_same(applied.sft, sft) for applied in others):
             raise LtsftError(
                 f"{sft!r} is expected to be applied once, but is in place already; revert it first."
             )
@@ -65,25 +79,28 @@ class Applied:
             name: delta.indices.to(entries[name].device) for name, delta in sft.entries.items()
         }
         self._targets, self._heads = entries, heads
-        self._before: dict[str, Tensor] = {}
-        self._written: dict[str, Tensor] = {}
-        with torch.no_grad(), self._ledger.own_writes():
-            for name, delta in sft.entries.items():
-                flat, at = self._flat(name)
-                before = flat[at]
-                # Half-precision weights are widened for the sum and rounded once.
-                dtype = torch.promote_types(before.dtype, delta.values.dtype)
-                after = before.to(dtype) + delta.values.to(before.device, dtype)
-                self._before[name], self._written[name] = before, after.to(before.dtype)
-                flat[at] = self._written[name]
-            for name, head in heads.items():
-                self._before[name] = head.detach().clone()
-                head.copy_(sft.whole[name])
-                self._written[name] = head.detach().clone()
-        self._ledger.stack.append(self)
+        self._before: dict[str, Tensor] = {}  # what it overwrites, as soon as it does
 
-    def revert(self) -> None:
+    @classmethod
+    def put(
+        cls, sft: Parts, model: nn.Module, *, check_base: bool, whole: bool | None
+    ) -> "Applied":
+        """Check that a fine-tuning fits, and put it in place."""
+        applied = cls(sft, model, check_base=check_base, whole=whole)
+        if not applied._ledger.stack:
+            applied._ledger.forget_writes()
+        with applied._ledger.own_writes(applied._touched()):
+            _exchange(None, applied)
+        applied._ledger.stack.append(applied)
+        return applied
+
+    def revert(self, *, check: bool = False) -> None:
         """Put back the values from before, bit for bit; a second call does nothing.
+
+        Args:
+            check: Look at each value that was written. Otherwise it is looked at only in tensors
+                that others wrote to in between, as their version counters say; writing through
+                ``.data`` goes past them.
 
         Raises:
             LtsftError: If another fine-tuning was applied later and is still in place, or the
@@ -91,36 +108,108 @@ class Applied:
         """
         if self not in self._ledger.stack:
             return
+        self._check_in_place(every_value=check)
+        with self._ledger.own_writes(self._touched()):
+            _exchange(self, None)
+        self._ledger.stack.pop()
+
+    def switch(
+        self, sft: Parts, *, check_base: bool = True, whole: bool | None = None
+    ) -> "Applied":
+        """Put another fine-tuning in the place of this one, in one pass over the weights.
+
+        The same, bit for bit, as :meth:`revert` and :meth:`SparseFineTuning.apply` after each
+        other.
+
+        Args:
+            sft: The other one.
+            check_base: See :meth:`SparseFineTuning.apply`.
+            whole: Likewise.
+
+        Returns:
+            The handle of the other one; this one is of no more use.
+
+        Raises:
+            LtsftError: If this one is not in place, or cannot be reverted; or if the other one does
+                not fit: then this one stays in place.
+        """
+        if self not in self._ledger.stack:
+            raise LtsftError(
+                f"{self.sft!r} is expected to be in place, but was reverted; apply the other one "
+                "with `apply`."
+            )
+        self._check_in_place(every_value=False)
+        model = self._model()
+        assert model is not None, "its ledger, which has this handle, is gone with it"
+        other = Applied(sft, model, check_base=check_base, whole=whole, instead_of=self)
+        with self._ledger.own_writes(self._touched() | other._touched()):
+            _exchange(self, other)
+        self._ledger.stack[-1] = other
+        return other
+
+    def _write(self, name: str, part: slice) -> None:
+        """Keep some of a tensor's touched values, and write the fine-tuned ones."""
+        flat, at = self._targets[name].detach().view(-1), self._positions[name][part]
+        before = self._before[name][part]
+        torch.index_select(flat, 0, at, out=before)
+        flat.index_copy_(0, at, _sum(before, self.sft.entries[name].values[part]))
+
+    def _put_back(self, name: str, tensor: Tensor, part: slice = slice(None)) -> None:
+        """Write values from before into a tensor that is, or stands for, that of the name."""
+        if name in self._positions:
+            at, before = self._positions[name][part], self._before[name][part]
+            tensor.detach().view(-1).index_copy_(
+                0, at.to(tensor.device), before.to(tensor.device, tensor.dtype)
+            )
+        elif name in self._before:
+            tensor.copy_(self._before[name])
+
+    def _parts(self, name: str, edges: Tensor) -> list[slice]:
+        """Which of the touched positions of a tensor lie between each two edges."""
+        if name not in self._positions:
+            return [slice(0, 0)] * (len(edges) - 1)
+        positions = self._positions[name]
+        cuts = torch.searchsorted(positions, edges.to(positions.device)).tolist()
+        return [slice(*ends) for ends in pairwise(cuts)]
+
+    def _check_in_place(self, *, every_value: bool) -> None:
+        """Refuse to take off what is not on top, or was written over."""
         if self._ledger.stack[-1] is not self:
             raise LtsftError(
                 "sparse fine-tunings are expected to be reverted last in, first out, but "
                 f"{self._ledger.stack[-1].sft!r} was applied after {self.sft!r}; revert it first."
             )
-        for name, written in self._written.items():
-            flat, at = self._flat(name)
-            if not torch.equal(flat[at], written.flatten().to(flat.device, flat.dtype)):
+        for name, tensor in self._touched().items():
+            if not every_value and self._ledger.is_ours(tensor):
+                continue
+            if not torch.equal(self._now(name), self._written(name)):
                 raise LtsftError(
                     f"`{name}` is expected to hold the fine-tuned values still, but was changed "
                     "since; revert before weights are trained or loaded, or reload the base model."
                 )
-        with torch.no_grad(), self._ledger.own_writes():
-            for name, before in self._before.items():
-                flat, at = self._flat(name)
-                flat[at] = before.flatten().to(flat.device, flat.dtype)
-        self._ledger.stack.pop()
 
-    def _put_back(self, name: str, tensor: Tensor) -> None:
-        """Write the values from before into a tensor that stands for `name`."""
-        if name in self._targets:
-            at = self._positions[name].to(tensor.device)
-            tensor.view(-1)[at] = self._before[name].to(tensor.device, tensor.dtype)
-
-    def _flat(self, name: str) -> tuple[Tensor, Tensor | slice]:
-        """A flat view of a touched tensor, and the touched positions in it."""
+    def _now(self, name: str) -> Tensor:
+        """What a touched tensor holds at the touched positions."""
         if name in self._heads:
-            return self._heads[name].detach().view(-1), slice(None)
+            return self._heads[name].detach()
         flat = self._targets[name].detach().view(-1)
-        return flat, self._positions[name].to(flat.device)
+        return flat[self._positions[name].to(flat.device)]
+
+    def _written(self, name: str) -> Tensor:
+        """What was written there, should the model have been moved or cast since."""
+        now = self._tensor(name)
+        written = (
+            self.sft.whole[name]
+            if name in self._heads
+            else _sum(self._before[name], self.sft.entries[name].values)
+        )
+        return written.to(now.device, now.dtype)
+
+    def _tensor(self, name: str) -> Tensor:
+        return (self._heads if name in self._heads else self._targets)[name].detach()
+
+    def _touched(self) -> dict[str, Tensor]:
+        return self._targets | self._heads
 
     def __enter__(self) -> Self:
         return self
@@ -146,6 +235,7 @@ class _Ledger:
     _digests: dict[str, str] = field(default_factory=dict)
     _tensors: dict[str, Tensor] = field(default_factory=dict)
     _stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _writes: dict[int, tuple[Tensor, tuple[int, int]]] = field(default_factory=dict)
 
     def digest(self, name: str, tensor: Tensor) -> str:
         """Digest of a tensor as it is without the fine-tunings in place."""
@@ -173,12 +263,64 @@ class _Ledger:
                 )
 
     @contextmanager
-    def own_writes(self) -> Iterator[None]:
-        """Keep trusting digests over writes of ours, but not over those of others before."""
+    def own_writes(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+        """Keep trusting tensors over writes of ours, but not over those of others before.
+
+        Args:
+            tensors: What is written to.
+        """
         trusted = [n for n, tensor in self._tensors.items() if self._stamps[n] == _stamp(tensor)]
-        yield
+        ours = [t for t in tensors.values() if id(t) not in self._writes or self.is_ours(t)]
+        with torch.no_grad():
+            yield
         for name in trusted:
             self._stamps[name] = _stamp(self._tensors[name])
+        for tensor in ours:
+            self._writes[id(tensor)] = tensor, _stamp(tensor)
+
+    def is_ours(self, tensor: Tensor) -> bool:
+        """Whether nobody else wrote to a tensor since a fine-tuning was put into it."""
+        _, stamp = self._writes.get(id(tensor), (None, None))
+        return stamp == _stamp(tensor)
+
+    def forget_writes(self) -> None:
+        """Begin anew: what is in the tensors now is the base, whoever wrote it."""
+        self._writes = {}
+
+
+@torch.no_grad()
+def _exchange(off: Applied | None, on: Applied | None) -> None:
+    """Put back what one has overwritten and write the other, in one pass over the weights.
+
+    It goes piece by piece, so that what a piece needs is in the cache still when it is written.
+    """
+    if off:
+        for name, head in off._heads.items():
+            off._put_back(name, head)
+    if on:
+        for name, head in on._heads.items():
+            on._before[name] = head.detach().clone()
+            head.copy_(on.sft.whole[name])
+        for name, positions in on._positions.items():
+            on._before[name] = on._targets[name].new_empty(len(positions), requires_grad=False)
+
+    targets = (off._targets if off else {}) | (on._targets if on else {})
+    for name, tensor in targets.items():
+        step = _PIECE_ENTRIES if tensor.device.type == "cpu" else tensor.numel()
+        edges = torch.arange(0, tensor.numel() + step, step)
+        nothing = [slice(0, 0)] * (len(edges) - 1)
+        parts = [side._parts(name, edges) if side else nothing for side in (off, on)]
+        for here, there in zip(*parts, strict=True):
+            if off and here.start < here.stop:
+                off._put_back(name, off._targets[name], here)
+            if on and there.start < there.stop:
+                on._write(name, there)
+
+
+def _sum(before: Tensor, values: Tensor) -> Tensor:
+    """Values with differences added; half precision is widened for the sum and rounded once."""
+    dtype = torch.promote_types(before.dtype, values.dtype)
+    return (before.to(dtype) + values.to(before.device, dtype)).to(before.dtype)
 
 
 def base_digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:

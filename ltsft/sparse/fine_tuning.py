@@ -181,7 +181,7 @@ class SparseFineTuning:
         Raises:
             LtsftError: If it does not fit or is in place already; the model is then untouched.
         """
-        return Applied(self, model, check_base=check_base, whole=whole)
+        return Applied.put(self, model, check_base=check_base, whole=whole)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file; see :mod:`ltsft.sparse.file_format`.

@@ -1,12 +1,15 @@
 """A fine-tuning that is in place comes off bit for bit, and goes only where it belongs."""
 
+import dataclasses
 import gc
+import random
 import weakref
 
 import pytest
 import torch
 from torch import nn
 
+import ltsft.sparse.applied as applied_module
 from ltsft.errors import LtsftError
 from ltsft.sparse import LargestChange, Ticket
 from ltsft.sparse.applied import base_digests
@@ -28,6 +31,70 @@ def test_revert_leaves_every_bit_after_many_swaps(dtype):
         ):
             assert not torch.equal(model.encoder["lin"].weight, before["encoder.lin.weight"])
     assert_untouched(model, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("piece_entries", [4, 1 << 20])
+def test_switching_at_random_is_reverting_and_applying(monkeypatch, dtype, piece_entries):
+    """Whatever comes after what, with heads and without, and however it is cut into pieces."""
+    monkeypatch.setattr(applied_module, "_PIECE_ENTRIES", piece_entries)
+    model, chance = Net(dtype=dtype), random.Random(7)
+    before = bits(model)
+    choices = [sft(seed, k=k) for seed, k in enumerate([1, 3, 8, 12])]
+    expected = []
+    for choice in choices:
+        with choice.apply(model, check_base=False):
+            expected.append(bits(model))
+    handle = choices[0].apply(model, check_base=False)
+    for _ in range(500):
+        number = chance.randrange(len(choices))
+        handle = handle.switch(choices[number], check_base=False)
+        assert_untouched(model, expected[number])
+    handle.revert()
+    assert_untouched(model, before)
+
+
+def test_a_switch_that_is_refused_leaves_all_in_place():
+    model, task, first, second = Net(), sft(9), sft(1), sft(2)
+    before = bits(model)
+    handle = first.apply(model)
+    with task.apply(model), pytest.raises(LtsftError, match="last in, first out"):
+        handle.switch(second)
+    placed = bits(model)
+    digests = dict.fromkeys(second.metadata.base_digests, "0" * 64)
+    metadata = dataclasses.replace(second.metadata, base_digests=digests)
+    foreign = dataclasses.replace(second, metadata=metadata)
+    with pytest.raises(LtsftError, match="weights it was trained from"):
+        handle.switch(foreign)
+    assert_untouched(model, placed)
+    handle.revert()
+    assert_untouched(model, before)
+    with pytest.raises(LtsftError, match="is expected to be in place, but was reverted"):
+        handle.switch(second)
+
+
+def test_a_switch_notices_training():
+    model = Net()
+    handle = sft(1).apply(model)
+    with torch.no_grad():
+        model.get_parameter("encoder.lin.weight").add_(1.0)
+    with pytest.raises(LtsftError, match="was changed since"):
+        handle.switch(sft(2))
+
+
+def test_training_of_what_is_not_touched_may_go_on():
+    """Then values are looked at, and are as they were written."""
+    model, change = Net(), sft(1)
+    handle = change.apply(model)
+    flat = model.get_parameter("encoder.lin.weight").view(-1)
+    free = sorted(
+        set(range(flat.numel())) - set(change.entries["encoder.lin.weight"].indices.tolist())
+    )
+    with torch.no_grad():
+        flat[free[0]] += 1.0
+    trained = flat[free[0]].item()
+    handle.switch(sft(2), check_base=False).revert()
+    assert flat[free[0]].item() == trained
 
 
 def test_applied_weights_are_base_plus_difference():

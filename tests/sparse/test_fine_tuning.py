@@ -141,9 +141,17 @@ class TestRefusals:
     def test_revert_after_training(self):
         model = Net()
         applied = sft(1).apply(model)
-        model.encoder["lin"].weight.data += 1
+        with torch.no_grad():
+            model.encoder["lin"].weight += 1
         with pytest.raises(LtsftError, match="`encoder.lin.weight`.*was changed since"):
             applied.revert()
+
+    def test_revert_after_writing_past_version_counters(self):
+        model = Net()
+        applied = sft(1).apply(model)
+        model.encoder["lin"].weight.data += 1
+        with pytest.raises(LtsftError, match="`encoder.lin.weight`.*was changed since"):
+            applied.revert(check=True)
 
     def test_revert_twice_does_nothing(self):
         model = Net()

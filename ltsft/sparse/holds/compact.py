@@ -45,8 +45,8 @@ class Compact(Hold):
 
     Weights are bit-equal to those of :class:`Masked` under the optimizers of :data:`ENTRYWISE`, but
     for three roundings: a clipped norm is summed in another order; so is the gradient of an
-    embedding that several places of a model look up words in; and ``fused=True`` rounds weight
-    decay otherwise in the last few entries of a tensor, which are others here. Under optimizers
+    embedding that several places of a model look up words in; and ``fused=True`` rounds
+    otherwise in the last few entries of a tensor, which are others here. Under optimizers
     that mix entries (LBFGS, Adafactor) or may do so, and for parameters that are not contiguous, it
     says so and holds as `Masked` does.
 
