@@ -50,6 +50,10 @@ class Compact(Hold):
     that mix entries (LBFGS, Adafactor) or may do so, and for parameters that are not contiguous, it
     says so and holds as `Masked` does.
 
+    It needs less memory than `Masked` everywhere, and less time on CPUs. On a GPU that is done with
+    a batch in some ten milliseconds, its small copies for each parameter take longer than they
+    save: there `Masked` is the faster one.
+
     Where it is in place, ``parameter.grad`` is ``None`` for maskable parameters, and gradients
     count from each step of the optimizer anew, whether or not anybody sets them to zero. Selected
     entries are the optimizer's alone to change.
