@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.sizes import Size
 from ltsft.sparse import (
+    Applied,
     Compact,
     Hold,
     LargestChange,
@@ -199,26 +200,29 @@ def switch_coo(size: Size) -> Iterator[float]:
 
 def switch_applied(size: Size) -> Iterator[float]:
     """The same by `revert` and `apply`, bit for bit."""
-    model = size.model()
-    sfts = _two(size, model)
-    applied = sfts[0].apply(model)
-    while True:
-        sfts.reverse()
-        start = time.perf_counter()
+
+    def revert_and_apply(applied: Applied, sft: SparseFineTuning, model: nn.Module) -> Applied:
         applied.revert()
-        applied = sfts[0].apply(model)
-        yield time.perf_counter() - start
+        return sft.apply(model)
+
+    return _switch(size, revert_and_apply)
 
 
 def switch_in_one_pass(size: Size) -> Iterator[float]:
     """The same by `switch`."""
+    return _switch(size, lambda applied, sft, _: applied.switch(sft))
+
+
+def _switch(
+    size: Size, exchange: Callable[[Applied, SparseFineTuning, nn.Module], Applied]
+) -> Iterator[float]:
     model = size.model()
     sfts = _two(size, model)
     applied = sfts[0].apply(model)
     while True:
         sfts.reverse()
         start = time.perf_counter()
-        applied = applied.switch(sfts[0])
+        applied = exchange(applied, sfts[0], model)
         yield time.perf_counter() - start
 
 

@@ -27,8 +27,8 @@ class Applied:
 
     Reverting by subtraction would drift by a rounding error with each swap, and floating-point
     addition depends on the order. So the overwritten values are kept and put back, last in first
-    out. Before putting them back it is checked that the entries still hold what was written:
-    reverting after a training step would silently erase that step.
+    out. Where others wrote to a tensor in between it is checked first that the entries still hold
+    what was written: reverting after a training step would silently erase that step.
 
     Made by :meth:`put`; the constructor checks that a fine-tuning fits, and touches nothing.
 
@@ -234,8 +234,8 @@ class _Ledger:
     stack: list[Applied] = field(default_factory=list)
     _digests: dict[str, str] = field(default_factory=dict)
     _tensors: dict[str, Tensor] = field(default_factory=dict)
-    _stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _writes: dict[int, tuple[Tensor, tuple[int, int]]] = field(default_factory=dict)
+    _stamps: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _writes: dict[int, tuple[Tensor, tuple[int, float]]] = field(default_factory=dict)
 
     def digest(self, name: str, tensor: Tensor) -> str:
         """Digest of a tensor as it is without the fine-tunings in place."""
@@ -294,16 +294,12 @@ def _exchange(off: Applied | None, on: Applied | None) -> None:
 
     It goes piece by piece, so that what a piece needs is in the cache still when it is written.
     """
+    if on:
+        for name, positions in on._positions.items():
+            on._before[name] = on._targets[name].new_empty(len(positions), requires_grad=False)
     if off:
         for name, head in off._heads.items():
             off._put_back(name, head)
-    if on:
-        for name, head in on._heads.items():
-            on._before[name] = head.detach().clone()
-            head.copy_(on.sft.whole[name])
-        for name, positions in on._positions.items():
-            on._before[name] = on._targets[name].new_empty(len(positions), requires_grad=False)
-
     targets = (off._targets if off else {}) | (on._targets if on else {})
     for name, tensor in targets.items():
         step = _PIECE_ENTRIES if tensor.device.type == "cpu" else tensor.numel()
@@ -315,6 +311,10 @@ def _exchange(off: Applied | None, on: Applied | None) -> None:
                 off._put_back(name, off._targets[name], here)
             if on and there.start < there.stop:
                 on._write(name, there)
+    if on:  # last: what is whole in this one may have been sparse in the other
+        for name, head in on._heads.items():
+            on._before[name] = head.detach().clone()
+            head.copy_(on.sft.whole[name])
 
 
 def _sum(before: Tensor, values: Tensor) -> Tensor:
@@ -338,8 +338,9 @@ def base_digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 _ledgers: WeakKeyDictionary[nn.Module, _Ledger] = WeakKeyDictionary()
 
 
-def _stamp(tensor: Tensor) -> tuple[int, int]:
-    return tensor.data_ptr(), tensor._version
+def _stamp(tensor: Tensor) -> tuple[int, float]:
+    """Another one after each write; tensors of inference mode count none, so never the same."""
+    return tensor.data_ptr(), float("nan") if tensor.is_inference() else tensor._version
 
 
 def _find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:

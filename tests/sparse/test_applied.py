@@ -11,7 +11,7 @@ from torch import nn
 
 import ltsft.sparse.applied as applied_module
 from ltsft.errors import LtsftError
-from ltsft.sparse import LargestChange, Ticket
+from ltsft.sparse import LargestChange, SparseDelta, Ticket
 from ltsft.sparse.applied import base_digests
 from tests.sparse.net import Net, assert_untouched, bits, sft
 
@@ -41,6 +41,10 @@ def test_switching_at_random_is_reverting_and_applying(monkeypatch, dtype, piece
     model, chance = Net(dtype=dtype), random.Random(7)
     before = bits(model)
     choices = [sft(seed, k=k) for seed, k in enumerate([1, 3, 8, 12])]
+    head = {"head.weight": torch.full((3, 4), 5.0), "head.bias": torch.full((3,), 6.0)}
+    sparse = {"head.weight": SparseDelta((3, 4), torch.tensor([0, 7]), torch.tensor([1.0, 2.0]))}
+    choices.append(sft(5, whole=head))
+    choices.append(dataclasses.replace(choices[0], entries=choices[0].entries | sparse))
     expected = []
     for choice in choices:
         with choice.apply(model, check_base=False):
@@ -52,6 +56,20 @@ def test_switching_at_random_is_reverting_and_applying(monkeypatch, dtype, piece
         assert_untouched(model, expected[number])
     handle.revert()
     assert_untouched(model, before)
+
+
+def test_models_of_inference_mode_are_switched_too():
+    """Their tensors have no version counters, so values are looked at."""
+    with torch.inference_mode():
+        model = Net()
+        before = bits(model)
+        handle = sft(1).apply(model).switch(sft(2))
+        handle.revert()
+        assert_untouched(model, before)
+        handle = sft(1).apply(model)
+        model.get_parameter("encoder.lin.weight").add_(1.0)
+        with pytest.raises(LtsftError, match="was changed since"):
+            handle.revert()
 
 
 def test_a_switch_that_is_refused_leaves_all_in_place():

@@ -70,6 +70,29 @@ def test_weights_are_those_of_masking_to_the_bit(optimizer_class, settings):
     assert ticket.difference().num_params == 150
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_the_fused_step_is_the_same_to_the_bit_where_vectors_fill_its_lanes(weight_decay):
+    """What it rounds otherwise is the last few entries that fill no lanes, and nothing else."""
+
+    def optimizers(module):
+        return [torch.optim.AdamW(module.parameters(), 0.1, fused=True, weight_decay=weight_decay)]
+
+    def loop(module, ticket, hold, optimizers):
+        for x, _ in batches(6):
+            optimizers[0].zero_grad()
+            module(x).square().mean().backward()
+            optimizers[0].step()
+
+    def filling():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(19, 64, bias=False))
+
+    masked, compact = (
+        trained(h, optimizers, 512, loop, make=filling) for h in (Masked(), Compact())
+    )
+    assert_same(masked[0], compact[0])
+
+
 def accumulating(module, ticket, hold, optimizers):
     for number, (x, y) in enumerate(batches(9)):
         nn.functional.mse_loss(module(x), y).backward()
