@@ -1,9 +1,14 @@
 """The penalty that draws weights back to where they started."""
 
 import torch
+from torch import Tensor
 
 from ltsft.sparse.holds import Hold, Masked
 from ltsft.sparse.ticket import Ticket
+
+# A piece stays in a core's cache from one operation to the next; a GPU has launches to save.
+_PIECE_ENTRIES = 1 << 18
+_PIECE_ENTRIES_ON_GPU = 1 << 24
 
 
 @torch.no_grad()
@@ -26,4 +31,17 @@ def add_l1_gradient(ticket: Ticket, weight: float, hold: Hold | None = None) -> 
     scale = weight / ticket.num_total
     for parameter, initial in (hold or Masked()).stepped(ticket):
         if parameter.grad is not None:
-            parameter.grad.add_(torch.sign(parameter - initial), alpha=scale)
+            _add_sign(parameter.grad, parameter, initial, scale)
+
+
+def _add_sign(gradient: Tensor, parameter: Tensor, initial: Tensor, scale: float) -> None:
+    """Add ``scale * sign(parameter - initial)``, all of one shape, without copies of that size."""
+    if not all(tensor.is_contiguous() for tensor in (gradient, parameter, initial)):
+        gradient.add_(torch.sign(parameter - initial), alpha=scale)
+        return
+    size = _PIECE_ENTRIES if parameter.device.type == "cpu" else _PIECE_ENTRIES_ON_GPU
+    scratch = torch.empty_like(parameter.view(-1)[:size])
+    pieces = (tensor.view(-1).split(size) for tensor in (gradient, parameter, initial))
+    for onto, now, before in zip(*pieces, strict=True):
+        sign = torch.sub(now, before, out=scratch[: len(now)]).sign_()
+        onto.add_(sign, alpha=scale)

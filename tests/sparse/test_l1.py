@@ -43,3 +43,24 @@ def test_frozen_parameters_count_in_n_and_get_no_gradient():
     add_l1_gradient(ticket, 6.0)
     assert module.weight.grad.tolist() == [[2.0, 2.0]]  # 6 / 3
     assert module.bias.grad.tolist() == [0.0]
+
+
+def test_pieces_of_any_length_and_layout_add_up_to_the_whole(monkeypatch):
+    """Bit for bit what one expression over whole tensors gives."""
+    monkeypatch.setattr("ltsft.sparse.l1._PIECE_ENTRIES", 7)
+    torch.manual_seed(0)
+    module = with_gradients_of_zero(nn.Linear(5, 4))
+    module.weight = nn.Parameter(torch.randn(5, 4).t())  # not contiguous
+    module.more = nn.Parameter(torch.randn(3, 7))
+    module.none = nn.Parameter(torch.randn(0))
+    ticket = Ticket(module)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.grad = torch.randn_like(parameter)
+            parameter += torch.randn_like(parameter).round()  # some stay where they are
+    expected = {
+        name: p.grad.add(torch.sign(p - ticket.initial[name]), alpha=0.1 / ticket.num_total)
+        for name, p in module.named_parameters()
+    }
+    add_l1_gradient(ticket, 0.1)
+    assert all(torch.equal(p.grad, expected[name]) for name, p in module.named_parameters())
