@@ -1,22 +1,17 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.delta import Parts
-from ltsft.sparse.digest import tensor_digest
-from ltsft.sparse.names import named_buffers, named_parameters
-from ltsft.sparse.scope import tied_names
+from ltsft.sparse.ledger import ledger_of
+from ltsft.sparse.places import check_shape, check_ties, find, find_heads, is_inside
 from ltsft.sparse.slots import check_slots
 
 _PIECE_ENTRIES = 1 << 20  # four megabytes stay in the cache between the writes to them
@@ -55,25 +50,25 @@ class Applied:
         expect_type("model", model, nn.Module, "sft.apply(model)")
         self.sft = sft
         self._model = ref(model)  # a handle keeps no model alive
-        self._ledger = _ledgers.setdefault(model, _Ledger())
+        self._ledger = ledger_of(model)
         others = [applied for applied in self._ledger.stack if applied is not instead_of]
         if any(_is_same(applied.sft, sft) for applied in others):
             raise LtsftError(
                 f"{sft!r} is expected to be applied once, but is in place already; revert it first."
             )
         check_slots(model, sft)
-        entries = _find(model, list(sft.entries), sft)
-        inside = [name for name in sft.whole if _is_inside(name, model)]
-        heads = _find(model, inside, sft) | _find_heads(model, sft, whole)
+        entries = find(model, list(sft.entries), sft)
+        inside = [name for name in sft.whole if is_inside(name, model)]
+        heads = find(model, inside, sft) | find_heads(model, sft, whole)
         for name, delta in sft.entries.items():
-            _check_shape(name, tuple(delta.shape), entries[name])
+            check_shape(name, tuple(delta.shape), entries[name])
         for name, head in heads.items():
-            _check_shape(name, tuple(sft.whole[name].shape), head)
-        _check_ties(model, sft)
+            check_shape(name, tuple(sft.whole[name].shape), head)
+        check_ties(model, sft)
         if check_base:
             # Without entries it touches no tensor of the base; then all that it knows must agree.
             names = list(sft.entries or sft.metadata.base_digests)
-            self._ledger.check_base(sft, _find(model, names, sft))
+            self._ledger.check_base(sft, find(model, names, sft))
 
         self._positions = {
             name: delta.indices.to(entries[name].device) for name, delta in sft.entries.items()
@@ -152,14 +147,14 @@ class Applied:
         flat, at = self._targets[name].detach().view(-1), self._positions[name][part]
         before = self._before[name][part]
         torch.index_select(flat, 0, at, out=before)
-        flat.index_copy_(0, at, _sum(before, self.sft.entries[name].values[part]))
+        flat.index_copy_(0, at.long(), _sum(before, self.sft.entries[name].values[part]))
 
-    def _put_back(self, name: str, tensor: Tensor, part: slice = slice(None)) -> None:
+    def put_back(self, name: str, tensor: Tensor, part: slice = slice(None)) -> None:
         """Write values from before into a tensor that is, or stands for, that of the name."""
         if name in self._positions:
             at, before = self._positions[name][part], self._before[name][part]
             tensor.detach().view(-1).index_copy_(
-                0, at.to(tensor.device), before.to(tensor.device, tensor.dtype)
+                0, at.to(tensor.device, torch.int64), before.to(tensor.device, tensor.dtype)
             )
         elif name in self._before:
             tensor.copy_(self._before[name])
@@ -169,7 +164,7 @@ class Applied:
         if name not in self._positions:
             return [slice(0, 0)] * (len(edges) - 1)
         positions = self._positions[name]
-        cuts = torch.searchsorted(positions, edges.to(positions.device)).tolist()
+        cuts = torch.searchsorted(positions, edges.to(positions)).tolist()
         return [slice(*ends) for ends in pairwise(cuts)]
 
     def _check_in_place(self, *, every_value: bool) -> None:
@@ -193,7 +188,7 @@ class Applied:
         if name in self._heads:
             return self._heads[name].detach()
         flat = self._targets[name].detach().view(-1)
-        return flat[self._positions[name].to(flat.device)]
+        return flat.index_select(0, self._positions[name].to(flat.device))
 
     def _written(self, name: str) -> Tensor:
         """What was written there, should the model have been moved or cast since."""
@@ -223,71 +218,6 @@ class Applied:
         self.revert()
 
 
-@dataclass
-class _Ledger:
-    """What is in place in one model, and the digests of its tensors without it.
-
-    A digest is trusted as long as nobody but this module wrote to the tensor since, told by the
-    tensor's version counter; so swapping languages hashes each tensor once.
-    """
-
-    stack: list[Applied] = field(default_factory=list)
-    _digests: dict[str, str] = field(default_factory=dict)
-    _tensors: dict[str, Tensor] = field(default_factory=dict)
-    _stamps: dict[str, tuple[int, float]] = field(default_factory=dict)
-    _writes: dict[int, tuple[Tensor, tuple[int, float]]] = field(default_factory=dict)
-
-    def digest(self, name: str, tensor: Tensor) -> str:
-        """Digest of a tensor as it is without the fine-tunings in place."""
-        if self._stamps.get(name) != _stamp(tensor):
-            base = tensor.detach().clone()
-            for applied in reversed(self.stack):
-                applied._put_back(name, base)
-            self._digests[name] = tensor_digest(base)
-            self._tensors[name], self._stamps[name] = tensor, _stamp(tensor)
-        return self._digests[name]
-
-    def check_base(self, sft: Parts, tensors: dict[str, Tensor]) -> None:
-        """Refuse a model in which `tensors` are not those of the fine-tuning's base."""
-        expected = sft.metadata.base_digests
-        base = sft.metadata.base_model
-        for name in (name for name in tensors if name in expected):
-            if self.digest(name, tensors[name]) != expected[name]:
-                dtype = tensors[name].dtype
-                is_exact = dtype in (torch.float32, torch.float64)
-                rounded = "" if is_exact else f" (it is {dtype}: load it with dtype=torch.float32)"
-                raise LtsftError(
-                    f"{sft!r} is expected to be applied to the weights it was trained from"
-                    f"{f' ({base})' if base else ''}, but `{name}` of the model differs{rounded}; "
-                    "load that model, revert what was applied to it, or pass `check_base=False`."
-                )
-
-    @contextmanager
-    def own_writes(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-        """Keep trusting tensors over writes of ours, but not over those of others before.
-
-        Args:
-            tensors: What is written to.
-        """
-        trusted = [n for n, tensor in self._tensors.items() if self._stamps[n] == _stamp(tensor)]
-        ours = [t for t in tensors.values() if id(t) not in self._writes or self.is_ours(t)]
-        with torch.no_grad():
-            yield
-        for name in trusted:
-            self._stamps[name] = _stamp(self._tensors[name])
-        for tensor in ours:
-            self._writes[id(tensor)] = tensor, _stamp(tensor)
-
-    def is_ours(self, tensor: Tensor) -> bool:
-        """Whether nobody else wrote to a tensor since a fine-tuning was put into it."""
-        _, stamp = self._writes.get(id(tensor), (None, None))
-        return stamp == _stamp(tensor)
-
-    def forget_writes(self) -> None:
-        """Begin anew: what is in the tensors now is the base, whoever wrote it."""
-        self._writes = {}
-
-
 @torch.no_grad()
 def _exchange(off: Applied | None, on: Applied | None) -> None:
     """Put back what one has overwritten and write the other, in one pass over the weights.
@@ -299,16 +229,16 @@ def _exchange(off: Applied | None, on: Applied | None) -> None:
             on._before[name] = on._targets[name].new_empty(len(positions), requires_grad=False)
     if off:
         for name, head in off._heads.items():
-            off._put_back(name, head)
+            off.put_back(name, head)
     targets = (off._targets if off else {}) | (on._targets if on else {})
     for name, tensor in targets.items():
         step = _PIECE_ENTRIES if tensor.device.type == "cpu" else tensor.numel()
-        edges = torch.arange(0, tensor.numel() + step, step)
+        edges = torch.arange(0, tensor.numel() + step, step).clamp(max=tensor.numel())
         nothing = [slice(0, 0)] * (len(edges) - 1)
         parts = [side._parts(name, edges) if side else nothing for side in (off, on)]
         for here, there in zip(*parts, strict=True):
             if off and here.start < here.stop:
-                off._put_back(name, off._targets[name], here)
+                off.put_back(name, off._targets[name], here)
             if on and there.start < there.stop:
                 on._write(name, there)
     if on:  # last: what is whole in this one may have been sparse in the other
@@ -323,112 +253,8 @@ def _sum(before: Tensor, values: Tensor) -> Tensor:
     return (before.to(dtype) + values.to(before.device, dtype)).to(before.dtype)
 
 
-def base_digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Digests of a model's parameters as they are without the fine-tunings in place.
-
-    Args:
-        model: The model that :meth:`SparseFineTuning.apply` was given, if any was applied.
-        names: Names of parameters.
-    """
-    ledger = _ledgers.setdefault(model, _Ledger())
-    parameters = dict(named_parameters(model))
-    return {name: ledger.digest(name, parameters[name]) for name in names}
-
-
-_ledgers: WeakKeyDictionary[nn.Module, _Ledger] = WeakKeyDictionary()
-
-
-def _stamp(tensor: Tensor) -> tuple[int, float]:
-    """Another one after each write; tensors of inference mode count none, so never the same."""
-    return tensor.data_ptr(), float("nan") if tensor.is_inference() else tensor._version
-
-
-def _find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:
-    """Look up the tensors that `names` mean in `model`."""
-    tensors = _tensors(model)
-    prefix = getattr(model, "base_model_prefix", "") + "."
-    here = {name: tensors.get(name, tensors.get(name.removeprefix(prefix))) for name in names}
-    missing = [name for name, tensor in here.items() if tensor is None]
-    if missing:
-        here_from = getattr(model, "name_or_path", "")
-        of = f" of {here_from}" if here_from and here_from != sft.metadata.base_model else ""
-        raise LtsftError(
-            f"{sft!r} is expected to be applied to a model that has all its parameters, but "
-            f"{type(model).__name__}{of} lacks {len(missing)} of {len(names)}, e.g. "
-            f"`{missing[0]}`; load {sft.metadata.base_model or 'the base model'} with the class it "
-            "was trained in."
-        )
-    return {name: tensor for name, tensor in here.items() if tensor is not None}
-
-
-def _find_heads(model: nn.Module, sft: Parts, whole: bool | None) -> dict[str, Tensor]:
-    """Look up the tensors of the heads to put in place, head by head (first part of the name)."""
-    if whole is False:
-        return {}
-    tensors = _tensors(model)
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in (name for name in sft.whole if not _is_inside(name, model)):
-        groups[name.split(".")[0]].append(name)
-    heads: dict[str, Tensor] = {}
-    for group, names in groups.items():
-        missing = [name for name in names if name not in tensors]
-        if whole is None and len(missing) == len(names):
-            continue
-        if missing:
-            raise LtsftError(
-                f"the head `{group}` of {sft!r} is expected to fit {type(model).__name__}, but the "
-                f"model lacks `{missing[0]}`; load the class it was trained in, or `whole=False`."
-            )
-        heads |= {name: tensors[name] for name in names}
-    return heads
-
-
-def _is_inside(name: str, model: nn.Module) -> bool:
-    """Whether a name is of the encoder's, not of a head on top of it."""
-    return name.startswith(getattr(model, "base_model_prefix", "") + ".")
-
-
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    return dict(named_buffers(model)) | dict(named_parameters(model, remove_duplicate=False))
-
-
-def _check_shape(name: str, expected: tuple[int, ...], tensor: Tensor) -> None:
-    if tuple(tensor.shape) != expected:
-        raise LtsftError(
-            f"`{name}` is expected to have shape {expected} as in training, but has "
-            f"{tuple(tensor.shape)} in this model; load the base model with the same vocabulary "
-            "and number of labels."
-        )
-
-
 def _is_same(one: Parts, other: Parts) -> bool:
     """Whether two fine-tunings are the same, heads aside where there is a difference."""
     if one.entries and other.entries:
         return one is other or dict(one.entries) == dict(other.entries)
     return one == other
-
-
-def _check_ties(model: nn.Module, sft: Parts) -> None:
-    tensors = _tensors(model)
-    for name in (name for name in sft.entries if name in sft.metadata.tied and name in tensors):
-        here = tensors[name]
-        apart = [
-            other
-            for other in sft.metadata.tied
-            if other in tensors
-            and tensors[other].shape == here.shape
-            and tensors[other] is not here
-        ]
-        if apart:
-            raise LtsftError(
-                f"`{name}` is expected to be tied to `{apart[0]}` as in training, but in this "
-                "model each has weights of its own; tie them first (`model.tie_weights()`)."
-            )
-    for names in tied_names(model).values():
-        touched = [name for name in names if name in sft.entries]
-        if touched and not set(names) <= set(sft.metadata.tied):
-            raise LtsftError(
-                f"`{touched[0]}` is expected to have weights of its own as in training, but this "
-                f"model ties it to `{next(n for n in names if n not in touched)}`; untie first "
-                "(`ltsft.modules.untie_output_embeddings(model)`)."
-            )

@@ -17,7 +17,8 @@ class SparseDelta:
 
     Args:
         shape: Shape of the whole tensor.
-        indices: Flat row-major positions, int64, strictly increasing, [K].
+        indices: Flat row-major positions, strictly increasing, [K]. Of whatever integers they are
+            given, they are kept as int32, or int64 from 2³¹ entries of the tensor on.
         values: Differences, floating point, [K]; a selected entry may well have difference 0.
 
     Raises:
@@ -31,9 +32,9 @@ class SparseDelta:
     def __post_init__(self) -> None:
         indices, values = self.indices, self.values
         size = torch.Size(self.shape).numel()
-        if indices.dtype != torch.int64 or indices.dim() != 1:
+        if indices.dtype not in (torch.int32, torch.int64) or indices.dim() != 1:
             raise LtsftError(
-                "`indices` is expected to be a vector of int64, but got "
+                "`indices` is expected to be a vector of int32 or int64, but got "
                 f"{indices.dtype} of shape {tuple(indices.shape)}."
             )
         if not values.is_floating_point() or values.shape != indices.shape:
@@ -44,13 +45,15 @@ class SparseDelta:
         if len(indices):
             if not bool((indices[1:] > indices[:-1]).all()):
                 raise LtsftError("`indices` is expected to be strictly increasing, but is not.")
-            if indices[0] < 0 or indices[-1] >= size:
+            first, last = int(indices[0]), int(indices[-1])
+            if first < 0 or last >= size:
                 raise LtsftError(
                     f"`indices` is expected to lie within the {size:,} entries of a tensor of "
-                    f"shape {tuple(self.shape)}, but got {int(indices[0])} … {int(indices[-1])}."
+                    f"shape {tuple(self.shape)}, but got {first} … {last}."
                 )
             if not bool(torch.isfinite(values).all()):
                 raise LtsftError("`values` is expected to be finite, but got NaN or infinity.")
+        object.__setattr__(self, "indices", indices.to(position_dtype(size)))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -86,6 +89,11 @@ class SparseDelta:
         flat = torch.zeros(torch.Size(self.shape).numel(), dtype=self.values.dtype)
         flat[self.indices] = self.values
         return flat.view(self.shape)
+
+
+def position_dtype(num_entries: int) -> torch.dtype:
+    """The narrower integers that count a tensor's entries."""
+    return torch.int32 if num_entries < 2**31 else torch.int64
 
 
 class Parts(Protocol):

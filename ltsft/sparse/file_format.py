@@ -48,8 +48,7 @@ def save(sft: Parts, path: Path) -> None:
         )
     tensors: dict[str, Tensor] = {}
     for name, delta in sft.entries.items():
-        small = torch.Size(delta.shape).numel() < 2**31
-        tensors[f"indices/{name}"] = delta.indices.to(torch.int32 if small else torch.int64)
+        tensors[f"indices/{name}"] = delta.indices.contiguous()
         tensors[f"values/{name}"] = delta.values.contiguous()
         tensors[f"shape/{name}"] = torch.tensor(delta.shape, dtype=torch.int64)
     # Clones: heads may share memory, which safetensors refuses.
@@ -116,7 +115,7 @@ def load(path: Path) -> tuple[dict[str, SparseDelta], dict[str, Tensor], Metadat
             kind, _, name = key.partition("/")
             if kind == "indices":
                 shape = tuple(tensors[f"shape/{name}"].tolist())
-                entries[name] = SparseDelta(shape, tensor.long(), tensors[f"values/{name}"])
+                entries[name] = SparseDelta(shape, tensor, tensors[f"values/{name}"])
             elif kind == "whole":
                 whole[name] = tensor
         return entries, whole, Metadata.from_json(metadata)

@@ -99,15 +99,16 @@ class Metadata:
             LtsftError: If the two were trained on different base weights.
         """
         for name in self.base_digests.keys() & other.base_digests.keys():
-            if self.base_digests[name] != other.base_digests[name]:
+            mine, theirs = (m.base_digests[name].rpartition(":") for m in (self, other))
+            if mine != theirs and mine[0] == theirs[0]:  # what is before the colon: the algorithm
                 raise LtsftError(
                     "sparse fine-tunings are expected to be added only if they have one base "
                     f"model, but `{name}` of {self.base_model} and of {other.base_model} differ."
                 )
 
         def agreed(name: str) -> Any:
-            mine, theirs = getattr(self, name), getattr(other, name)
-            return mine if mine == theirs else None
+            value = getattr(self, name)
+            return value if value == getattr(other, name) else None
 
         def joined(name: str) -> str | None:
             parts = [getattr(m, name) for m in (self, other) if getattr(m, name)]

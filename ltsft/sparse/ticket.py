@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ltsft.errors import LtsftError, expect_type
-from ltsft.sparse.applied import base_digests
 from ltsft.sparse.digest import rest_digest
 from ltsft.sparse.fine_tuning import SparseFineTuning
 from ltsft.sparse.holds import Hold, Masked
+from ltsft.sparse.ledger import base_digests
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.names import named_buffers, named_parameters, persistent_buffers
@@ -352,7 +352,7 @@ class Ticket:
 
     def _at(self, name: str, tensor: Tensor) -> Tensor:
         """The selected entries of a tensor of a maskable parameter's shape, [K of it]."""
-        return tensor.detach().flatten()[self._settled_mask().indices_of(name)]
+        return tensor.detach().flatten().index_select(0, self._settled_mask().indices_of(name))
 
     def _settled_mask(self) -> Mask:
         if self.mask is None:

@@ -9,7 +9,7 @@ from torch import nn
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.insertion import insert_adapters, neighbours, slot_modules
 from ltsft.modules.adapters.slot import SlotName
-from ltsft.sparse.applied import base_digests
+from ltsft.sparse.ledger import base_digests
 
 
 class TrainedSlot:

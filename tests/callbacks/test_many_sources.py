@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from ltsft.callbacks import LanguageSfts, Phase, SparseMaskCallback
 from ltsft.errors import LtsftError
 from ltsft.sparse import Budget, SparseDelta, SparseFineTuning
-from ltsft.sparse.applied import base_digests
+from ltsft.sparse.ledger import base_digests
 from tests.callbacks.plain import trainer, values
 
 NAMES = ("0.weight", "2.weight")

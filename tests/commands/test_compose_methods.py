@@ -9,7 +9,7 @@ from transformers import AutoModelForTokenClassification
 
 from ltsft.cli import main
 from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning, composition
-from ltsft.sparse.applied import base_digests
+from ltsft.sparse.ledger import base_digests
 from tests.tiny import save_base
 from tests.trained import TAGGER, write_treebank
 

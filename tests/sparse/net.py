@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning
-from ltsft.sparse.applied import base_digests
+from ltsft.sparse.ledger import base_digests
 
 
 class Net(nn.Module):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import hashlib
 import random
 import weakref
 
@@ -12,7 +13,7 @@ from torch import nn
 import ltsft.sparse.applied as applied_module
 from ltsft.errors import LtsftError
 from ltsft.sparse import LargestChange, SparseDelta, Ticket
-from ltsft.sparse.applied import base_digests
+from ltsft.sparse.ledger import base_digests
 from tests.sparse.net import Net, assert_untouched, bits, sft
 
 
@@ -180,12 +181,12 @@ def test_a_bare_encoder_takes_names_with_the_models_prefix():
 
 def test_digests_are_taken_once_and_survive_swapping(monkeypatch):
     """A language applied over a task is checked against the base, not against base plus task."""
-    import ltsft.sparse.applied as module
+    import ltsft.sparse.ledger as module
 
     count = []
     digest = module.tensor_digest
     model, task, languages = Net(), sft(9), [sft(seed) for seed in range(3)]
-    monkeypatch.setattr(module, "tensor_digest", lambda t: count.append(1) or digest(t))
+    monkeypatch.setattr(module, "tensor_digest", lambda *a: count.append(1) or digest(*a))
     task.apply(model)
     for language in languages * 5:
         language.apply(model).revert()
@@ -203,6 +204,29 @@ def test_training_between_swaps_is_noticed():
         pass
     with pytest.raises(LtsftError, match="weights it was trained from"):
         change.apply(model)
+
+
+def test_digests_of_earlier_versions_are_checked_still():
+    """They were SHA-256; also in a sum with a fine-tuning of today."""
+    model, now = Net(), sft(2)
+    digests = {}
+    for name in now.entries:
+        weight = model.get_parameter(name).detach()
+        content = f"torch.float32 {tuple(weight.shape)}".encode() + weight.numpy().tobytes()
+        digests[name] = hashlib.sha256(content).hexdigest()[:32]
+    old = sft(1)
+    old = dataclasses.replace(old, metadata=dataclasses.replace(old.metadata, base_digests=digests))
+    before = bits(model)
+    with old.apply(model), now.apply(model):
+        pass
+    for both in (old + now, now + old):
+        with both.apply(model):
+            assert not torch.equal(model.encoder["lin"].weight, before["encoder.lin.weight"])
+        with pytest.raises(LtsftError, match="weights it was trained from"):
+            both.apply(Net(seed=1))
+    with pytest.raises(LtsftError, match="weights it was trained from"):
+        old.apply(Net(seed=1))
+    assert_untouched(model, before)
 
 
 def test_base_digests_see_through_what_is_applied():

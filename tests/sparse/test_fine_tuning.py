@@ -74,6 +74,17 @@ def test_task_plus_language_brings_the_head_of_the_task():
         assert torch.equal(model.head.bias, torch.ones(3))
 
 
+@pytest.mark.parametrize(
+    ("size", "kept"), [(2**31 - 1, torch.int32), (2**31, torch.int64), (2**40, torch.int64)]
+)
+def test_positions_are_as_narrow_as_the_tensor_allows(size, kept):
+    at, values = torch.tensor([0, 2**31 - 2]), torch.ones(2)
+    delta = SparseDelta((size,), at, values)
+    assert delta.indices.dtype == kept
+    assert delta.indices.tolist() == at.tolist()
+    assert delta == SparseDelta((size,), at.int(), values)
+
+
 class TestRefusals:
     """Each names what is wrong and leaves the model untouched."""
 
@@ -187,7 +198,7 @@ class TestRefusals:
             (torch.tensor([-1, 0]), torch.ones(2), "within the 4 entries"),
             (torch.tensor([0, 1]), torch.ones(3), "hold 2 floating-point numbers"),
             (torch.tensor([0, 1]), torch.ones(2).long(), "hold 2 floating-point numbers"),
-            (torch.tensor([0, 1], dtype=torch.int32), torch.ones(2), "vector of int64"),
+            (torch.tensor([0, 1], dtype=torch.int16), torch.ones(2), "int32 or int64"),
             (torch.tensor([0, 1]), torch.tensor([1.0, torch.nan]), "finite"),
         ],
     )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ltsft.errors import LtsftError
+from ltsft.sparse.delta import position_dtype
 
 
 class Part:
@@ -15,7 +16,7 @@ class Part:
     Args:
         name: The parameter's, for messages.
         parameter: The dense parameter, contiguous in memory; the model computes with it.
-        indices: Flat positions of the selected entries, int64, [K].
+        indices: Flat positions of the selected entries, int32 or int64, [K].
         initial: θ⁰ at these positions, [K].
 
     Attributes:
@@ -27,7 +28,7 @@ class Part:
     ) -> None:
         self.name = name
         self.parameter = parameter
-        self.indices = indices
+        self.indices = indices.to(position_dtype(parameter.numel()))
         self.initial = initial
         self.vector = nn.Parameter(self.of(parameter.detach()))
         self._version = parameter._version
@@ -38,7 +39,7 @@ class Part:
     def of(self, value: Any) -> Any:
         """The selected entries of a tensor of the parameter's shape; anything else as it is."""
         is_of_it = isinstance(value, Tensor) and value.shape == self.parameter.shape
-        return value.reshape(-1)[self.indices] if is_of_it else value
+        return value.reshape(-1).index_select(0, self.indices) if is_of_it else value
 
     def take_at_once(self) -> RemovableHandle:
         """Take each gradient as soon as a backward pass has made it."""
@@ -96,6 +97,6 @@ class Part:
                 "alone, but were changed between two steps; set `sparse.hold: Masked`, which reads "
                 "the whole parameter at each step."
             )
-        self.parameter.view(-1).index_copy_(0, self.indices, self.vector)
+        self.parameter.view(-1).index_copy_(0, self.indices.long(), self.vector)
         self._version = self.parameter._version
         self._is_spent = True

@@ -55,7 +55,9 @@ class _Rows:
         self.padding_idx = padding_idx
         num_rows, self.width = part.parameter.shape
         edges = torch.arange(num_rows + 1, device=part.indices.device) * self.width
-        self.first = torch.searchsorted(part.indices, edges)  # and, one further, the end of each
+        self.first = torch.searchsorted(
+            part.indices, edges.to(part.indices.dtype)
+        )  # and, one further, the end of each
 
     @torch.no_grad()
     def take(self, ids: Tensor, gradient: Tensor) -> None:

@@ -1,0 +1,96 @@
+"""Where in a model a fine-tuning's tensors belong, and whether it fits there."""
+
+from collections import defaultdict
+
+from torch import Tensor, nn
+
+from ltsft.errors import LtsftError
+from ltsft.sparse.delta import Parts
+from ltsft.sparse.names import named_buffers, named_parameters
+from ltsft.sparse.scope import tied_names
+
+
+def find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:
+    """Look up the tensors that `names` mean in `model`."""
+    tensors = _tensors(model)
+    prefix = getattr(model, "base_model_prefix", "") + "."
+    here = {name: tensors.get(name, tensors.get(name.removeprefix(prefix))) for name in names}
+    missing = [name for name, tensor in here.items() if tensor is None]
+    if missing:
+        here_from = getattr(model, "name_or_path", "")
+        of = f" of {here_from}" if here_from and here_from != sft.metadata.base_model else ""
+        raise LtsftError(
+            f"{sft!r} is expected to be applied to a model that has all its parameters, but "
+            f"{type(model).__name__}{of} lacks {len(missing)} of {len(names)}, e.g. "
+            f"`{missing[0]}`; load {sft.metadata.base_model or 'the base model'} with the class it "
+            "was trained in."
+        )
+    return {name: tensor for name, tensor in here.items() if tensor is not None}
+
+
+def find_heads(model: nn.Module, sft: Parts, whole: bool | None) -> dict[str, Tensor]:
+    """Look up the tensors of the heads to put in place, head by head (first part of the name)."""
+    if whole is False:
+        return {}
+    tensors = _tensors(model)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in (name for name in sft.whole if not is_inside(name, model)):
+        groups[name.split(".")[0]].append(name)
+    heads: dict[str, Tensor] = {}
+    for group, names in groups.items():
+        missing = [name for name in names if name not in tensors]
+        if whole is None and len(missing) == len(names):
+            continue
+        if missing:
+            raise LtsftError(
+                f"the head `{group}` of {sft!r} is expected to fit {type(model).__name__}, but the "
+                f"model lacks `{missing[0]}`; load the class it was trained in, or `whole=False`."
+            )
+        heads |= {name: tensors[name] for name in names}
+    return heads
+
+
+def is_inside(name: str, model: nn.Module) -> bool:
+    """Whether a name is of the encoder's, not of a head on top of it."""
+    return name.startswith(getattr(model, "base_model_prefix", "") + ".")
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return dict(named_buffers(model)) | dict(named_parameters(model, remove_duplicate=False))
+
+
+def check_shape(name: str, expected: tuple[int, ...], tensor: Tensor) -> None:
+    """Refuse a tensor of another shape than in training."""
+    if tuple(tensor.shape) != expected:
+        raise LtsftError(
+            f"`{name}` is expected to have shape {expected} as in training, but has "
+            f"{tuple(tensor.shape)} in this model; load the base model with the same vocabulary "
+            "and number of labels."
+        )
+
+
+def check_ties(model: nn.Module, sft: Parts) -> None:
+    """Refuse a model that ties what was apart in training, or the other way round."""
+    tensors = _tensors(model)
+    for name in (name for name in sft.entries if name in sft.metadata.tied and name in tensors):
+        here = tensors[name]
+        apart = [
+            other
+            for other in sft.metadata.tied
+            if other in tensors
+            and tensors[other].shape == here.shape
+            and tensors[other] is not here
+        ]
+        if apart:
+            raise LtsftError(
+                f"`{name}` is expected to be tied to `{apart[0]}` as in training, but in this "
+                "model each has weights of its own; tie them first (`model.tie_weights()`)."
+            )
+    for names in tied_names(model).values():
+        touched = [name for name in names if name in sft.entries]
+        if touched and not set(names) <= set(sft.metadata.tied):
+            raise LtsftError(
+                f"`{touched[0]}` is expected to have weights of its own as in training, but this "
+                f"model ties it to `{next(n for n in names if n not in touched)}`; untie first "
+                "(`ltsft.modules.untie_output_embeddings(model)`)."
+            )
