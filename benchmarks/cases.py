@@ -23,6 +23,7 @@ from ltsft.sparse import (
     SparseFineTuning,
     add_l1_gradient,
 )
+from ltsft.sparse.ledger import base_digests
 
 Case = Callable[[Size], Iterator[float]]
 
@@ -239,15 +240,44 @@ def load_dense(size: Size) -> Iterator[float]:
             yield time.perf_counter() - start
 
 
-def load_sft(size: Size) -> Iterator[float]:
-    """`SparseFineTuning.load`, which checks what it reads."""
+def _load_sft(size: Size, *, packed: bool = False, verify: bool = True) -> Iterator[float]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "sft.safetensors"
-        _two(size, size.model())[0].save(path)
+        _two(size, size.model())[0].save(path, packed=packed)
         while True:
             start = time.perf_counter()
-            SparseFineTuning.load(path)
+            SparseFineTuning.load(path, verify=verify)
             yield time.perf_counter() - start
+
+
+def load_sft(size: Size) -> Iterator[float]:
+    """`SparseFineTuning.load`, which checks what it reads."""
+    return _load_sft(size)
+
+
+def load_packed(size: Size) -> Iterator[float]:
+    """The same of a packed file."""
+    return _load_sft(size, packed=True)
+
+
+def load_mapped(size: Size) -> Iterator[float]:
+    """The same of a file that was checked before."""
+    return _load_sft(size, verify=False)
+
+
+def apply_first(size: Size) -> Iterator[float]:
+    """The first `apply` of a process, which hashes the base model's weights."""
+    model = size.model()
+    sft = _two(size, model)[0]
+    sft.metadata.base_digests.update(base_digests(model, sft.entries))
+    while True:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.0)  # no digest from before is trusted
+        start = time.perf_counter()
+        applied = sft.apply(model)
+        yield time.perf_counter() - start
+        applied.revert()
 
 
 GROUPS: dict[str, dict[str, Case]] = {
@@ -264,7 +294,13 @@ GROUPS: dict[str, dict[str, Case]] = {
         "revert and apply": switch_applied,
         "switch": switch_in_one_pass,
     },
-    "load": {"dense checkpoint": load_dense, "SparseFineTuning.load": load_sft},
+    "load": {
+        "dense checkpoint": load_dense,
+        "SparseFineTuning.load": load_sft,
+        "packed": load_packed,
+        "mapped": load_mapped,
+        "first apply": apply_first,
+    },
 }
 with suppress(ImportError):
     import peft  # noqa: F401

@@ -41,7 +41,15 @@ NEIGHBOURS_UNKNOWN = {
 """What a room does not import although it comes before: each stands on its own."""
 
 ALONE = {
-    "sparse": {"torch", "safetensors", "xxhash", "numpy", "huggingface_hub", "typing_extensions"},
+    "sparse": {
+        "torch",
+        "safetensors",
+        "xxhash",
+        "zstandard",
+        "numpy",
+        "huggingface_hub",
+        "typing_extensions",
+    },
     "callbacks": {"torch", "lightning", "numpy", "typing_extensions"},
     "errors": set(),
     "version": set(),

@@ -64,6 +64,12 @@ def make_parser() -> PlainParser:
         "checkpoint: for `base_sfts` and `languages.sfts`; any task, or languages alone, whose "
         "heads are left out if there are several",
     )
+    parser.add_argument(
+        "--packed",
+        action="store_true",
+        help="with --as-sft: the same in about half of the bytes, to share; a single --sft may be "
+        "packed too",
+    )
     parser.add_argument("--output", required=True, help="folder to make")
     return parser
 
@@ -75,6 +81,10 @@ def main(name: str, args: list[str]) -> None:
     settings = _settings(options)
     if options.as_sft:
         _check_no_model(options)
+    elif options.packed:
+        raise LtsftError(
+            "`--packed` is expected beside `--as-sft` only; a checkpoint is written as it is."
+        )
     output = Path(options.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise LtsftError(f"`--output` is expected to be a new folder, but {output} exists already.")
@@ -82,7 +92,7 @@ def main(name: str, args: list[str]) -> None:
         sfts = {name: SparseFineTuning.from_pretrained(name) for name in options.sft}
         if options.as_sft:
             composed = compose_sft(sfts, options.method, weights, settings)
-            composed.save_pretrained(output)
+            composed.save_pretrained(output, packed=options.packed)
         else:
             model = compose(
                 sfts,

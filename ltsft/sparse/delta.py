@@ -51,9 +51,19 @@ class SparseDelta:
                     f"`indices` is expected to lie within the {size:,} entries of a tensor of "
                     f"shape {tuple(self.shape)}, but got {first} … {last}."
                 )
-            if not bool(torch.isfinite(values).all()):
+            # A NaN is both the least and the greatest.
+            if not all(torch.isfinite(extreme) for extreme in torch.aminmax(values)):
                 raise LtsftError("`values` is expected to be finite, but got NaN or infinity.")
         object.__setattr__(self, "indices", indices.to(position_dtype(size)))
+
+    @classmethod
+    def unchecked(cls, shape: tuple[int, ...], indices: Tensor, values: Tensor) -> "SparseDelta":
+        """One whose positions and values are known to fit, and need not be looked at."""
+        delta = object.__new__(cls)
+        indices = indices.to(position_dtype(torch.Size(shape).numel()))
+        for name, value in (("shape", shape), ("indices", indices), ("values", values)):
+            object.__setattr__(delta, name, value)
+        return delta
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -9,19 +9,24 @@ Tensors, for each parameter ``NAME``:
 * ``shape/NAME``: the parameter's shape, int64.
 * ``whole/NAME``: a tensor kept whole (heads, adapters); its value, not a difference.
 
-Metadata: one string under the key ``ltsft``, a JSON object with ``format_version`` (the number 1),
-``digest`` (the SHA-256 that :func:`_digest` defines) and ``sft`` (the object of
-:class:`~ltsft.sparse.metadata.Metadata`). One key, because safetensors writes several in random
-order, and the same value is to give the same bytes.
+In a packed file ``packed_indices/NAME`` and ``packed_values/NAME`` stand in place of the first two,
+uint8, as :mod:`ltsft.sparse.packing` makes them.
+
+Metadata: one string under the key ``ltsft``, a JSON object with ``format_version`` (the number 2),
+``digest`` (that :func:`_digest` defines), ``sft`` (the object of
+:class:`~ltsft.sparse.metadata.Metadata`) and, of a packed file, ``packed`` (parameter -> type of
+its values). One key, because safetensors writes several in random order, and the same value is to
+give the same bytes. Version 1 knew no packed files, and its digests are SHA-256.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -30,13 +35,19 @@ from ltsft.atomic import whole_file
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import Parts, SparseDelta
 from ltsft.sparse.metadata import Metadata
+from ltsft.sparse.packing import pack_positions, pack_values, unpack
 
 FILE_NAME = "sft.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
-def save(sft: Parts, path: Path) -> None:
+def save(sft: Parts, path: Path, packed: bool = False) -> None:
     """Write `sft` to `path`.
+
+    Args:
+        sft: What to write.
+        path: Of the file.
+        packed: In about half of the bytes, which takes longer to write and to read.
 
     Raises:
         LtsftError: If it is a folder, or cannot be written.
@@ -48,24 +59,37 @@ def save(sft: Parts, path: Path) -> None:
         )
     tensors: dict[str, Tensor] = {}
     for name, delta in sft.entries.items():
-        tensors[f"indices/{name}"] = delta.indices.contiguous()
-        tensors[f"values/{name}"] = delta.values.contiguous()
+        if packed:
+            tensors[f"packed_indices/{name}"] = pack_positions(delta.indices)
+            tensors[f"packed_values/{name}"] = pack_values(delta.values)
+        else:
+            tensors[f"indices/{name}"] = delta.indices.contiguous()
+            tensors[f"values/{name}"] = delta.values.contiguous()
         tensors[f"shape/{name}"] = torch.tensor(delta.shape, dtype=torch.int64)
     # Clones: heads may share memory, which safetensors refuses.
     tensors |= {f"whole/{name}": t.detach().cpu().clone() for name, t in sft.whole.items()}
-    metadata = sft.metadata.to_json()
-    about = {
+    about: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
-        "digest": _digest(tensors, metadata),
-        "sft": json.loads(metadata),
+        "sft": json.loads(sft.metadata.to_json()),
     }
+    if packed:
+        types = {name: delta.values.dtype for name, delta in sorted(sft.entries.items())}
+        about["packed"] = {name: str(t).removeprefix("torch.") for name, t in types.items()}
+    about["digest"] = _digest(about, tensors)
     header = {"ltsft": json.dumps(about, ensure_ascii=False)}
     with whole_file(path) as temporary:
         save_file(tensors, temporary, header)
 
 
-def load(path: Path) -> tuple[dict[str, SparseDelta], dict[str, Tensor], Metadata]:
+def load(
+    path: Path, verify: bool = True
+) -> tuple[dict[str, SparseDelta], dict[str, Tensor], Metadata]:
     """Read and check a file; a file from anywhere is hostile until checked.
+
+    Args:
+        path: Of the file.
+        verify: Look at all of it. Otherwise entries that are not packed are taken as they are,
+            and are read from the disk as they are used.
 
     Returns:
         Selected entries and whole tensors by parameter name, and the metadata.
@@ -98,27 +122,38 @@ def load(path: Path) -> tuple[dict[str, SparseDelta], dict[str, Tensor], Metadat
             "file or folder that `ltsft fit` wrote (`sft/`)."
         )
     about = _about(header["ltsft"], path)
-    if about.get("format_version") != FORMAT_VERSION:
+    version = about.get("format_version")
+    if version not in _HASHERS:
         raise LtsftError(
-            f"`{path}` is expected to have format version {FORMAT_VERSION}, but has "
-            f"{about.get('format_version')}; update ltsft."
+            f"`{path}` is expected to have format version {' or '.join(map(str, _HASHERS))}, but "
+            f"has {version}; update ltsft."
         )
-    metadata = json.dumps(about.get("sft"), ensure_ascii=False)
-    if about.get("digest") != _digest(tensors, metadata):
+    if verify and about.get("digest") != _digest(about, tensors):
         raise LtsftError(
             f"`{path}` is expected to match the digest it carries, but does not: it was altered; "
             "copy or download it again."
         )
+    delta = SparseDelta if verify else SparseDelta.unchecked
     entries, whole = {}, {}
     try:
         for key, tensor in tensors.items():
             kind, _, name = key.partition("/")
-            if kind == "indices":
-                shape = tuple(tensors[f"shape/{name}"].tolist())
-                entries[name] = SparseDelta(shape, tensor, tensors[f"values/{name}"])
-            elif kind == "whole":
+            if kind == "whole":
                 whole[name] = tensor
-        return entries, whole, Metadata.from_json(metadata)
+            elif kind == "shape":
+                shape = tuple(tensor.tolist())
+                if f"indices/{name}" in tensors:
+                    entries[name] = delta(
+                        shape, tensors[f"indices/{name}"], tensors[f"values/{name}"]
+                    )
+                else:
+                    entries[name] = unpack(
+                        shape,
+                        tensors[f"packed_indices/{name}"],
+                        tensors[f"packed_values/{name}"],
+                        _TYPES[about["packed"][name]],
+                    )
+        return entries, whole, Metadata.from_json(json.dumps(about.get("sft")))
     except (KeyError, TypeError, LtsftError) as error:
         raise LtsftError(f"`{path}` is expected to follow the format, but: {error}") from error
 
@@ -178,13 +213,35 @@ def locate(name: str | Path) -> Path:
         ) from error
 
 
-def _digest(tensors: Mapping[str, Tensor], metadata: str) -> str:
-    """SHA-256 over the metadata's UTF-8, then per key in sorted order: key, type, shape, bytes."""
-    hasher = hashlib.sha256(metadata.encode())
+class _Hasher(Protocol):
+    def update(self, content: Any, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+_HASHERS: dict[Any, Callable[[], _Hasher]] = {1: hashlib.sha256, 2: xxhash.xxh3_128}
+"""What a file of each version is hashed by."""
+
+_TYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+}
+
+
+def _digest(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Of the description, then per key in sorted order: key, type, shape, bytes.
+
+    The description is the JSON of the metadata's object without the digest; in version 1 of what is
+    under ``sft`` alone.
+    """
+    version = about["format_version"]
+    described = {key: value for key, value in about.items() if key != "digest"}
+    hasher = _HASHERS[version]()
+    text = json.dumps(about.get("sft") if version == 1 else described, ensure_ascii=False)
+    hasher.update(text.encode())
     for key in sorted(tensors):
         tensor = tensors[key].contiguous()
         dtype = str(tensor.dtype).removeprefix("torch.")
         shape = ",".join(map(str, tensor.shape))
         hasher.update(f"\n{key}\n{dtype}\n{shape}\n".encode())
-        hasher.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        hasher.update(tensor.flatten().view(torch.uint8).numpy().data)
     return hasher.hexdigest()

@@ -183,36 +183,48 @@ class SparseFineTuning:
         """
         return Applied.put(self, model, check_base=check_base, whole=whole)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, packed: bool = False) -> None:
         """Write one safetensors file; see :mod:`ltsft.sparse.file_format`.
+
+        Args:
+            path: Of the file.
+            packed: Without loss in about half of the bytes, to share; it takes longer to write and
+                to read, and other programs need more than a few lines to read it.
 
         Raises:
             LtsftError: If `path` is a folder, or may not be written.
         """
-        file_format.save(self, file_format.as_path(path))
+        file_format.save(self, file_format.as_path(path), packed)
 
     @classmethod
-    def load(cls, path: str | Path) -> "SparseFineTuning":
+    def load(cls, path: str | Path, *, verify: bool = True) -> "SparseFineTuning":
         """Read the file that :meth:`save` wrote.
+
+        Args:
+            path: Of the file.
+            verify: Check the digest, and that positions and values are what they should be.
+                ``False`` is for files that were checked before: what is in them is read as it is
+                used.
 
         Raises:
             LtsftError: If the file is missing, cut, altered or something else.
         """
-        return cls(*file_format.load(file_format.as_path(path)))
+        return cls(*file_format.load(file_format.as_path(path), verify))
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``sft.safetensors`` into a folder."""
-        self.save(file_format.as_path(folder) / file_format.FILE_NAME)
+    def save_pretrained(self, folder: str | Path, *, packed: bool = False) -> None:
+        """Write ``sft.safetensors`` into a folder; `packed` is as in :meth:`save`."""
+        self.save(file_format.as_path(folder) / file_format.FILE_NAME, packed=packed)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path) -> "SparseFineTuning":
+    def from_pretrained(cls, name: str | Path, *, verify: bool = True) -> "SparseFineTuning":
         """Read from a folder, a file, or a repository of the Hugging Face hub.
 
         Args:
             name: Path of a folder that holds ``sft.safetensors``, or of a file, or
                 ``user/repo[@revision]``.
+            verify: See :meth:`load`.
 
         Raises:
             LtsftError: If there is nothing of that name, or it is no sparse fine-tuning.
         """
-        return cls.load(file_format.locate(name))
+        return cls.load(file_format.locate(name), verify=verify)

@@ -158,6 +158,18 @@ class TestAsSft:
         got = SparseFineTuning.from_pretrained(tmp_path / "out")
         assert got == composition.ties(load(folder), [1.0, 0.5, -2.0])
 
+    def test_packed(self, folder, tmp_path):
+        """The same in fewer bytes."""
+        assert run(folder, tmp_path / "plain", "--as-sft") == 0
+        assert run(folder, tmp_path / "packed", "--as-sft", "--packed") == 0
+        plain, packed = (tmp_path / name / "sft.safetensors" for name in ("plain", "packed"))
+        assert SparseFineTuning.load(plain) == SparseFineTuning.load(packed)
+        assert "packed_values" in packed.read_bytes().decode("latin-1")
+
+    def test_a_checkpoint_is_not_packed(self, folder, tmp_path, capsys):
+        assert run(folder, tmp_path / "out", "--packed") == 2
+        assert "`--packed` is expected beside `--as-sft` only" in capsys.readouterr().err
+
     def test_a_checkpoint_of_it_needs_to_be_told_nothing(self, folder, tmp_path):
         """Task, labels and base model are those of its parts."""
         assert run(folder, tmp_path / "sft", "--as-sft") == 0

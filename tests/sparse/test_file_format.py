@@ -13,22 +13,28 @@ from ltsft.sparse import file_format as ff
 from tests.sparse.test_fine_tuning import Net, sft
 
 
+@pytest.fixture(params=[False, True], ids=["plain", "packed"])
+def packed(request):
+    return request.param
+
+
 @pytest.fixture
-def saved(tmp_path):
+def saved(tmp_path, packed):
     value = sft(1, whole={"head.weight": torch.randn(3, 4)}, task="pos", labels=["Ä", "B"])
-    value.save(tmp_path / "a.safetensors")
+    value.save(tmp_path / "a.safetensors", packed=packed)
     return value, tmp_path / "a.safetensors"
 
 
-def test_what_is_read_is_what_was_written(saved):
+@pytest.mark.parametrize("verify", [True, False])
+def test_what_is_read_is_what_was_written(saved, verify):
     value, path = saved
-    again = SparseFineTuning.load(path)
+    again = SparseFineTuning.load(path, verify=verify)
     assert again == value
     assert again.metadata == value.metadata
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_values_of_every_type_and_empty_selections(tmp_path, dtype):
+def test_values_of_every_type_and_empty_selections(tmp_path, dtype, packed):
     value = SparseFineTuning(
         {
             "some": SparseDelta((2, 3), torch.tensor([0, 5]), torch.tensor([1, 0], dtype=dtype)),
@@ -36,26 +42,41 @@ def test_values_of_every_type_and_empty_selections(tmp_path, dtype):
             "scalar": SparseDelta((), torch.tensor([0]), torch.ones(1, dtype=dtype)),
         }
     )
-    value.save(tmp_path / "x.safetensors")
+    value.save(tmp_path / "x.safetensors", packed=packed)
     assert SparseFineTuning.load(tmp_path / "x.safetensors") == value
 
 
-def test_the_same_value_gives_the_same_bytes(tmp_path, saved):
+def test_what_is_not_verified_is_read_as_it_is_used(saved, packed):
+    """A digest that is wrong is not found then, and plain values are the file's own bytes."""
+    value, path = saved
+    content = path.read_bytes()
+    damaged = content.replace(b'digest\\": \\"', b'digest\\": \\"0', 1)
+    assert len(damaged) == len(content) + 1
+    size = int.from_bytes(content[:8], "little")
+    damaged = (size + 1).to_bytes(8, "little") + damaged[8:]
+    path.write_bytes(damaged)
+    with pytest.raises(LtsftError, match="was altered"):
+        SparseFineTuning.load(path)
+    assert SparseFineTuning.load(path, verify=False) == value
+
+
+def test_the_same_value_gives_the_same_bytes(tmp_path, saved, packed):
     value, path = saved
     turned = SparseFineTuning(
         dict(reversed(value.entries.items())), dict(value.whole), value.metadata
     )
-    turned.save(tmp_path / "b.safetensors")
+    turned.save(tmp_path / "b.safetensors", packed=packed)
     assert path.read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_a_reader_written_from_the_description_alone(saved):
+def test_a_reader_written_from_the_description_alone(tmp_path):
     """Dense tensors rebuilt with safetensors only, as the README tells other people to."""
-    value, path = saved
+    value, path = sft(1, task="pos"), tmp_path / "a.safetensors"
+    value.save(path)
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["ltsft"])
-    assert about["format_version"] == 1
+    assert about["format_version"] == 2
     assert about["sft"]["task"] == "pos"
     for name, delta in value.entries.items():
         dense = torch.zeros(tuple(tensors[f"shape/{name}"]))
@@ -130,14 +151,14 @@ class TestRefusals:
         self.refused(tmp_path / "x", "says nothing of one")
 
     def test_a_newer_format(self, tmp_path):
-        save_file({}, tmp_path / "x", {"ltsft": '{"format_version": 2}'})
-        self.refused(tmp_path / "x", "version 1, but has 2; update ltsft")
+        save_file({}, tmp_path / "x", {"ltsft": '{"format_version": 3}'})
+        self.refused(tmp_path / "x", "version 1 or 2, but has 3; update ltsft")
 
     @pytest.mark.parametrize(
         ("tensors", "message"),
         [
-            ({"indices/a": torch.tensor([0])}, "shape/a"),
             ({"indices/a": torch.tensor([0]), "shape/a": torch.tensor([1])}, "values/a"),
+            ({"values/a": torch.ones(1), "shape/a": torch.tensor([1])}, "packed_indices/a"),
             (
                 {
                     "indices/a": torch.tensor([3]),
@@ -149,9 +170,8 @@ class TestRefusals:
         ],
     )
     def test_a_hostile_file_with_a_right_digest(self, tmp_path, tensors, message):
-        metadata = Metadata().to_json()
-        about = {"format_version": 1, "digest": ff._digest(tensors, metadata)}
-        about["sft"] = json.loads(metadata)
+        about = {"format_version": 2, "sft": json.loads(Metadata().to_json())}
+        about["digest"] = ff._digest(about, tensors)
         save_file(tensors, tmp_path / "x", {"ltsft": json.dumps(about)})
         self.refused(tmp_path / "x", message)
 
