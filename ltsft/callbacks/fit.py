@@ -14,7 +14,7 @@ from ltsft.callbacks.resumed_random import ResumedRandom
 from ltsft.callbacks.settings import check_resumable
 from ltsft.callbacks.stopping import Stop, Validated
 from ltsft.callbacks.trainer_loops import advance_schedules, validate
-from ltsft.sparse import Hold, Masked, Scope, Ticket, current_ranks
+from ltsft.sparse import Averaging, Hold, Masked, Scope, Ticket, current_ranks
 
 
 class Fit:
@@ -56,6 +56,7 @@ class Fit:
         self.undo.callback(lambda: self.hold.detach())
         self.ended = False
         self.validation_due = False  # after the hooks of this batch
+        self.averaging: Averaging | None = None  # of gradients, over ranks
         self._ticket: Ticket | None = None
         self._saved_ticket: dict[str, Any] | None = None
         # They may have been used before, in a fit that was cut short.
@@ -132,6 +133,9 @@ class Fit:
         """Hold what may not move in this phase, under the optimizers there are now."""
         self.hold.detach()
         self.hold = self._hold_of_sparse if self.clock.phase == "sparse" else Masked()
+        self.averaging = self.averaging or Averaging.of(trainer.strategy.model)
+        if self.averaging is not None:
+            self.averaging.only_selected_of(self.ticket if self.clock.leg.holds else None)
         if self.clock.leg.holds:
             self.hold.attach(self.ticket, trainer.optimizers)
             if self.clock.is_last and not self.hold.needs_initial:

@@ -6,10 +6,12 @@ move) and :mod:`equivalents`, :mod:`selection` and :mod:`ranking` (which ones), 
 that), :mod:`holds` (training only those), :mod:`ticket` (Algorithm 1 out of these), :mod:`delta`
 and :mod:`fine_tuning` (the result as a value), :mod:`applied` (putting it in place and taking it
 off), :mod:`slots` (which models can hold an adapter), :mod:`composition` and :mod:`composed`,
-:mod:`file_format`, :mod:`overlap`; :mod:`ranks` (who else trains).
+:mod:`file_format`, :mod:`overlap`; :mod:`ranks` (who else trains) and
+:mod:`averaging` (of gradients, with them).
 """
 
 from ltsft.sparse.applied import Applied
+from ltsft.sparse.averaging import Averaging
 from ltsft.sparse.budget import Budget
 from ltsft.sparse.delta import SparseDelta
 from ltsft.sparse.equivalents import EncoderSize, Equivalents
@@ -44,6 +46,7 @@ from ltsft.sparse.ticket import Ticket
 __all__ = [
     "AllEntries",
     "Applied",
+    "Averaging",
     "Biases",
     "Budget",
     "Candidates",

@@ -5,14 +5,16 @@ Usage, in each of the processes: python -m tests.callbacks.ddp_fit FOLDER
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from ltsft.callbacks import LanguageSfts, Phase, SparseMaskCallback
-from ltsft.sparse import Budget, DiffPruning, Growing
+from ltsft.sparse import Budget, DiffPruning, Growing, ScopeRules
 from tests.callbacks.plain import Plain, callback, data, trainer, values
 from tests.callbacks.test_many_sources import STEPS, Net, batches, differences
 from tests.callbacks.test_many_sources import loader as loader_of
@@ -31,6 +33,37 @@ class AtBoundary(Callback):
     def on_train_epoch_end(self, trainer, module):
         if trainer.global_step == 10:
             trainer.save_checkpoint(self.folder / "boundary.ckpt")
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes of gradients that this rank gives to be summed, by phase.
+
+    DDP sends what it sends on its own by the same operator.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes: Counter = Counter()
+        self.phase = None
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.c10d.allreduce_.default:
+            self.bytes[self.phase] += sum(t.numel() * t.element_size() for t in args[0])
+        return func(*args, **(kwargs or {}))
+
+
+class InPhase(Callback):
+    """Counts only while gradients are made, and tells phases apart."""
+
+    def __init__(self, traffic: Traffic, sft: SparseMaskCallback) -> None:
+        self.traffic, self.sft, self.num_steps = traffic, sft, Counter()
+
+    def on_before_backward(self, trainer, module, loss):
+        self.traffic.phase = self.sft.phase
+
+    def on_after_backward(self, trainer, module):
+        self.traffic.phase = None
+        self.num_steps[self.sft.phase] += 1
 
 
 class Differently(Plain):
@@ -94,6 +127,22 @@ def fit_sources(folder: Path):
     return {"weights": values(net.layers), "mask": sparse.ticket.mask.digest()}
 
 
+def count_traffic(folder: Path):
+    """Bytes of gradients per step of each phase."""
+    sft = callback(
+        10,
+        Phase(max_steps=3),
+        Phase(max_steps=5),
+        scope=ScopeRules(whole=["layers.3"]),
+        output_dir=str(folder),
+    )
+    with Traffic() as traffic:
+        counting = InPhase(traffic, sft)
+        run = trainer(sft, counting, use_distributed_sampler=False, **DDP)
+        run.fit(Plain(), DataLoader(data().dataset, batch_size=4))
+    return {phase: traffic.bytes[phase] / n for phase, n in counting.num_steps.items()}
+
+
 FITS = {
     "as the paper": fit,
     "gates": lambda folder: fit(folder, selection=DiffPruning(l0=0.01)),
@@ -103,6 +152,7 @@ FITS = {
 IN_TWO_PROCESSES = FITS | {
     "resumed": lambda folder: fit(folder, 1, folder.parent / "as the paper" / "boundary.ckpt"),
     "accumulated": lambda folder: fit(folder, 2),
+    "traffic": count_traffic,
 }
 
 

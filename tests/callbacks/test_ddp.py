@@ -80,3 +80,9 @@ def test_accumulated_batches_on_two_processes_equal_one(two, tmp_path):
     assert accumulated["mask"] == one["mask"]
     for key, expected in one["weights"].items():
         torch.testing.assert_close(accumulated["weights"][key], expected, rtol=0, atol=1e-12)
+
+
+def test_a_sparse_step_sends_the_selected_entries_and_heads_alone(two):
+    """Bytes by torch's own dispatcher: float32; 8 · (6 + 1) maskable, of them 10; 3 · (8 + 1)."""
+    first, second, _ = two["traffic"]
+    assert first == second == {"dense": 4 * (56 + 27), "sparse": 4 * (10 + 27)}
