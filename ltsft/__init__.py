@@ -17,56 +17,8 @@ Example:
     Budget(num_params=None, density=0.05, reduction_factor=None, invertible=False)
 """
 
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 from ltsft.version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from ltsft.callbacks import LanguageSfts, Phase, PhaseProgressBar, SparseMaskCallback
-    from ltsft.errors import LtsftError
-    from ltsft.sparse import (
-        Budget,
-        LargestChange,
-        Mask,
-        Masked,
-        Random,
-        ScopeRules,
-        SparseFineTuning,
-        Ticket,
-        overlap,
-    )
-
-__all__ = [
-    "Budget",
-    "LanguageSfts",
-    "LargestChange",
-    "LtsftError",
-    "Mask",
-    "Masked",
-    "Phase",
-    "PhaseProgressBar",
-    "Random",
-    "ScopeRules",
-    "SparseFineTuning",
-    "SparseMaskCallback",
-    "Ticket",
-    "overlap",
-]
-
-_HOMES = {
-    "ltsft.callbacks": {"LanguageSfts", "Phase", "PhaseProgressBar", "SparseMaskCallback"},
-    "ltsft.errors": {"LtsftError"},
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    home = next((home for home, names in _HOMES.items() if name in names), "ltsft.sparse")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -48,6 +48,7 @@ ALONE = {
         "zstandard",
         "numpy",
         "huggingface_hub",
+        "lazy_loader",
         "typing_extensions",
     },
     "callbacks": {"torch", "lightning", "numpy", "typing_extensions"},

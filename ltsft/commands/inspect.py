@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ltsft.modules.adapters.adapters import Adapters
-from ltsft.modules.adapters.slot import AdapterSlot
-from ltsft.sparse import EncoderSize, Equivalents, SparseFineTuning
+from ltsft.sparse.equivalents import EncoderSize, Equivalents
+from ltsft.sparse.header import Header
+from ltsft.sparse.location import locate
 from ltsft.terminal.plain_parser import PlainParser
 from ltsft.terminal.table import table
+
+if TYPE_CHECKING:
+    from ltsft.sparse import SparseFineTuning
 
 _NUM_TENSORS_SHOWN = 10
 _NUM_WHOLE_SHOWN = 6
@@ -26,15 +29,24 @@ def make_parser() -> PlainParser:
 def main(name: str, args: list[str]) -> None:
     """Run the command."""
     options = make_parser().parse_args(args)
-    described = {name: describe(SparseFineTuning.from_pretrained(name)) for name in options.sfts}
+    described = {name: describe(_read(name)) for name in options.sfts}
     if options.json:
         print(json.dumps([{"sft": name, **about} for name, about in described.items()], indent=2))
         return
     print("\n\n".join(as_text(name, about, options.all) for name, about in described.items()))
 
 
-def describe(sft: SparseFineTuning) -> dict[str, Any]:
+def _read(name: str) -> Header:
+    header = Header.read(locate(name))
+    header.check_digest()
+    return header
+
+
+def describe(sft: "Header | SparseFineTuning") -> dict[str, Any]:
     """All that can be said about a fine-tuning, JSON values only.
+
+    Args:
+        sft: It, or the header of its file, which is read without torch.
 
     Returns:
         `task`, `language`, `labels`, `base_model`, `base_revision`, `trained_with`, `selection`,
@@ -51,7 +63,6 @@ def describe(sft: SparseFineTuning) -> dict[str, Any]:
         LtsftError: If the description of an adapter is none.
     """
     meta, same = sft.metadata, _equivalents(sft)
-    slots = {name: AdapterSlot.from_json(slot) for name, slot in meta.slots.items()}
     tensors = [
         {
             "name": name,
@@ -76,22 +87,28 @@ def describe(sft: SparseFineTuning) -> dict[str, Any]:
         "density_of_model": same.density_of_model,
         "reduction_factor": same.reduction_factor,
         "reduction_factor_invertible": same.reduction_factor_invertible,
-        "adapters": {
-            name: {
-                "num_params": slot.num_params(),
-                "nominal_num_params": slot.nominal_num_params(),
-                "size": slot.explain(),
-                "options": asdict(Adapters.of_slot(slot)),
-                "slot": slot.to_json(),
-            }
-            for name, slot in slots.items()
-        },
+        "adapters": {name: _describe_slot(slot) for name, slot in meta.slots.items()},
         "num_whole": sum(tensor.numel() for tensor in sft.whole.values()),
         "phases": meta.phases,
         "versions": meta.versions,
         "extra": meta.extra,
         "tensors": sorted(tensors, key=lambda tensor: -int(tensor["num_params"])),
         "whole": {name: list(tensor.shape) for name, tensor in sft.whole.items()},
+    }
+
+
+def _describe_slot(described: Any) -> dict[str, Any]:
+    # Torch is imported where there is an adapter only.
+    from ltsft.modules.adapters.adapters import Adapters
+    from ltsft.modules.adapters.slot import AdapterSlot
+
+    slot = AdapterSlot.from_json(described)
+    return {
+        "num_params": slot.num_params(),
+        "nominal_num_params": slot.nominal_num_params(),
+        "size": slot.explain(),
+        "options": asdict(Adapters.of_slot(slot)),
+        "slot": slot.to_json(),
     }
 
 
@@ -155,7 +172,7 @@ def as_text(name: str, about: dict[str, Any], show_all: bool) -> str:
     return "\n".join(lines)
 
 
-def _equivalents(sft: SparseFineTuning) -> Equivalents:
+def _equivalents(sft: "Header | SparseFineTuning") -> Equivalents:
     shapes = {name: tuple(delta.shape) for name, delta in sft.entries.items()}
     return Equivalents(
         sft.num_params,

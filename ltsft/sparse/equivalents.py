@@ -4,9 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class EncoderSize:
     hidden_size: int
 
     @classmethod
-    def of(cls, module: nn.Module) -> Self | None:
+    def of(cls, module: "nn.Module") -> Self | None:
         """Read ``config.num_hidden_layers`` and ``config.hidden_size`` of the first that has both.
 
         Returns:

@@ -13,20 +13,17 @@ In a packed file ``packed_indices/NAME`` and ``packed_values/NAME`` stand in pla
 uint8, as :mod:`ltsft.sparse.packing` makes them.
 
 Metadata: one string under the key ``ltsft``, a JSON object with ``format_version`` (the number 2),
-``digest`` (that :func:`_digest` defines), ``sft`` (the object of
+``digest`` (that :func:`ltsft.sparse.header.digest` defines), ``sft`` (the object of
 :class:`~ltsft.sparse.metadata.Metadata`) and, of a packed file, ``packed`` (parameter -> type of
 its values). One key, because safetensors writes several in random order, and the same value is to
 give the same bytes. Version 1 knew no packed files, and its digests are SHA-256.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -34,11 +31,9 @@ from torch import Tensor
 from ltsft.atomic import whole_file
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import Parts, SparseDelta
+from ltsft.sparse.header import FORMAT_VERSION, Header, Plain, digest, off_format, unreadable
 from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.packing import pack_positions, pack_values, unpack
-
-FILE_NAME = "sft.safetensors"
-FORMAT_VERSION = 2
 
 
 def save(sft: Parts, path: Path, packed: bool = False) -> None:
@@ -73,9 +68,11 @@ def save(sft: Parts, path: Path, packed: bool = False) -> None:
         "sft": json.loads(sft.metadata.to_json()),
     }
     if packed:
-        types = {name: delta.values.dtype for name, delta in sorted(sft.entries.items())}
-        about["packed"] = {name: str(t).removeprefix("torch.") for name, t in types.items()}
-    about["digest"] = _digest(about, tensors)
+        about["packed"] = {
+            name: {"num_params": len(delta), "dtype": _name(delta.values.dtype)}
+            for name, delta in sorted(sft.entries.items())
+        }
+    about["digest"] = digest(about, {key: _plain(tensor) for key, tensor in tensors.items()})
     header = {"ltsft": json.dumps(about, ensure_ascii=False)}
     with whole_file(path) as temporary:
         save_file(tensors, temporary, header)
@@ -97,42 +94,14 @@ def load(
     Raises:
         LtsftError: If the file is missing, cut, altered, of another format or a newer version.
     """
-    if path.is_dir():
-        raise LtsftError(
-            f"`path` is expected to be a file, but {path} is a folder; write "
-            f"`SparseFineTuning.from_pretrained({str(path)!r})`."
-        )
-    if not path.is_file():
-        raise LtsftError(
-            f"`{path}` is expected to be the file or folder of a sparse fine-tuning, but there is "
-            "no such file."
-        )
+    header = Header.read(path)
+    if verify:
+        header.check_digest()
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise LtsftError(
-            f"`{path}` is expected to be a safetensors file, but cannot be read ({error}); it may "
-            "be cut: copy or download it again."
-        ) from error
-    if "ltsft" not in header:
-        raise LtsftError(
-            f"`{path}` is expected to hold a sparse fine-tuning, but says nothing of one; name the "
-            "file or folder that `ltsft fit` wrote (`sft/`)."
-        )
-    about = _about(header["ltsft"], path)
-    version = about.get("format_version")
-    if version not in _HASHERS:
-        raise LtsftError(
-            f"`{path}` is expected to have format version {' or '.join(map(str, _HASHERS))}, but "
-            f"has {version}; update ltsft."
-        )
-    if verify and about.get("digest") != _digest(about, tensors):
-        raise LtsftError(
-            f"`{path}` is expected to match the digest it carries, but does not: it was altered; "
-            "copy or download it again."
-        )
+        raise unreadable(path, error) from error
     delta = SparseDelta if verify else SparseDelta.unchecked
     entries, whole = {}, {}
     try:
@@ -151,97 +120,22 @@ def load(
                         shape,
                         tensors[f"packed_indices/{name}"],
                         tensors[f"packed_values/{name}"],
-                        _TYPES[about["packed"][name]],
+                        _TYPES[header.about["packed"][name]["dtype"]],
                     )
-        return entries, whole, Metadata.from_json(json.dumps(about.get("sft")))
+        return entries, whole, header.metadata
     except (KeyError, TypeError, LtsftError) as error:
-        raise LtsftError(f"`{path}` is expected to follow the format, but: {error}") from error
+        raise off_format(path, error) from error
 
 
-def _about(text: str, path: Path) -> dict[str, Any]:
-    """Parse the JSON object in the file's metadata."""
-    try:
-        about = json.loads(text)
-    except json.JSONDecodeError:
-        about = None
-    if not isinstance(about, dict):
-        raise LtsftError(
-            f"`{path}` is expected to describe itself by a JSON object, but got {text[:40]!r}."
-        )
-    return about
+def _plain(tensor: Tensor) -> Plain:
+    flat = tensor.contiguous().flatten().view(torch.uint8)
+    return Plain(_name(tensor.dtype), tuple(tensor.shape), flat.numpy().data)
 
 
-def as_path(path: str | Path) -> Path:
-    """A path as it was given, its ``~`` replaced by the user's home.
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
-    Raises:
-        LtsftError: If it is something else.
-    """
-    if not isinstance(path, str | Path):
-        raise LtsftError(
-            "a fine-tuning is expected to be named by a path (or `user/repo` on the hub), but got "
-            f"{path!r}; write `'runs/en'`, and save first what is in memory only."
-        )
-    return Path(path).expanduser()
-
-
-def locate(name: str | Path) -> Path:
-    """Find the file that a folder, a file or ``user/repo[@revision]`` means, downloading it.
-
-    Raises:
-        LtsftError: If there is no such thing.
-    """
-    path = as_path(name)
-    if path.is_dir():
-        for candidate in (path / FILE_NAME, path / "sft" / FILE_NAME):
-            if candidate.is_file():
-                return candidate
-        raise LtsftError(f"the folder `{path}` is expected to hold `{FILE_NAME}`, but does not.")
-    repository, _, revision = str(name).partition("@")
-    if path.exists() or repository.count("/") != 1 or repository.startswith((".", "~", "/")):
-        return path
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(hf_hub_download(repository, FILE_NAME, revision=revision or None))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise LtsftError(
-            f"`{name}` is expected to be a folder, a file or a repository `user/repo[@revision]` "
-            f"with `{FILE_NAME}`, but is no file here and the hub says: {reason}"
-        ) from error
-
-
-class _Hasher(Protocol):
-    def update(self, content: Any, /) -> None: ...
-    def hexdigest(self) -> str: ...
-
-
-_HASHERS: dict[Any, Callable[[], _Hasher]] = {1: hashlib.sha256, 2: xxhash.xxh3_128}
-"""What a file of each version is hashed by."""
 
 _TYPES = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    _name(dtype): dtype for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 }
-
-
-def _digest(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Of the description, then per key in sorted order: key, type, shape, bytes.
-
-    The description is the JSON of the metadata's object without the digest; in version 1 of what is
-    under ``sft`` alone.
-    """
-    version = about["format_version"]
-    described = {key: value for key, value in about.items() if key != "digest"}
-    hasher = _HASHERS[version]()
-    text = json.dumps(about.get("sft") if version == 1 else described, ensure_ascii=False)
-    hasher.update(text.encode())
-    for key in sorted(tensors):
-        tensor = tensors[key].contiguous()
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        shape = ",".join(map(str, tensor.shape))
-        hasher.update(f"\n{key}\n{dtype}\n{shape}\n".encode())
-        hasher.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return hasher.hexdigest()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError
-from ltsft.sparse import file_format
+from ltsft.sparse import file_format, location
 from ltsft.sparse.applied import Applied
 from ltsft.sparse.delta import SparseDelta
 from ltsft.sparse.mask import Mask
@@ -194,7 +194,7 @@ class SparseFineTuning:
         Raises:
             LtsftError: If `path` is a folder, or may not be written.
         """
-        file_format.save(self, file_format.as_path(path), packed)
+        file_format.save(self, location.as_path(path), packed)
 
     @classmethod
     def load(cls, path: str | Path, *, verify: bool = True) -> "SparseFineTuning":
@@ -209,11 +209,11 @@ class SparseFineTuning:
         Raises:
             LtsftError: If the file is missing, cut, altered or something else.
         """
-        return cls(*file_format.load(file_format.as_path(path), verify))
+        return cls(*file_format.load(location.as_path(path), verify))
 
     def save_pretrained(self, folder: str | Path, *, packed: bool = False) -> None:
         """Write ``sft.safetensors`` into a folder; `packed` is as in :meth:`save`."""
-        self.save(file_format.as_path(folder) / file_format.FILE_NAME, packed=packed)
+        self.save(location.as_path(folder) / location.FILE_NAME, packed=packed)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, verify: bool = True) -> "SparseFineTuning":
@@ -227,4 +227,4 @@ class SparseFineTuning:
         Raises:
             LtsftError: If there is nothing of that name, or it is no sparse fine-tuning.
         """
-        return cls.load(file_format.locate(name), verify=verify)
+        return cls.load(location.locate(name), verify=verify)

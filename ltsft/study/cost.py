@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from safetensors import safe_open
 
-from ltsft.sparse.file_format import FILE_NAME
 from ltsft.sparse.fine_tuning import SparseFineTuning
+from ltsft.sparse.location import FILE_NAME
 from ltsft.study.plan import STAMP
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ltsft.errors import LtsftError, options_by_yaml
+from ltsft.terminal import early
 from ltsft.version import __version__
 
 USER_ERROR = 2
@@ -82,6 +83,8 @@ def _run(name: str, *rest: str) -> int:
                 f"the command is expected to be one of {', '.join(COMMANDS)}, but got {name!r}; "
                 + (f"did you mean `ltsft {near[0]}`?" if near else "see `ltsft --help`.")
             )
+        if name in early.CHECKS:
+            early.CHECKS[name](list(rest))
         command = importlib.import_module(f"ltsft.commands.{COMMANDS[name].module}")
         with _as_process_arguments(args):
             status = command.main(name, list(rest)) or 0

@@ -4,8 +4,8 @@ Lightning and torch take ten seconds on a slow machine; a wrong path should not.
 is a convenience: the parser and the data modules find it too.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import yaml
 
 from ltsft.errors import LtsftError
 from ltsft.files import DATA_SUFFIXES, no_data
+from ltsft.sparse.header import Header
+from ltsft.sparse.location import as_path, locate
 from ltsft.terminal.config_file import check_configs
 
 FOUND_BY_LIGHTNING = ("last", "best", "hpc", "registry")
@@ -50,16 +52,71 @@ def check(command: str, args: list[str]) -> None:
                     f"`--config` is expected to be the config of a {command}, but {value} is that "
                     f"of a study; run `ltsft study {value}`."
                 )
-            options |= _data_of(config)
+            options |= _options_of(config, "data") | _options_of(config, "model")
         else:
-            options[name.replace("data.init_args.", "data.")] = value
+            options[name.replace(".init_args.", ".")] = value
     path = options.get("ckpt_path")
     if path and path not in (*FOUND_BY_LIGHTNING, "null") and "://" not in path:
         check_checkpoint(path)
+    base_model = options.get("model.base_model")
+    if isinstance(base_model, str) and _is_path(base_model) and not as_path(base_model).is_dir():
+        raise LtsftError(
+            "`model.init_args.base_model` is expected to be a folder with a pretrained model, or "
+            f"the name of one on the Hugging Face hub, but there is no folder {base_model!r}."
+        )
+    sfts = options.get("model.base_sfts")
+    check_sfts(_load(sfts) if isinstance(sfts, str) else sfts)
     for role in _ROLES[command]:
         for option, path in _paths(f"data.init_args.{role}", options.get(f"data.{role}")):
             if Path(path).suffix in DATA_SUFFIXES and not Path(path).exists():
                 raise no_data(option, path)
+
+
+def check_sfts(names: Any) -> None:
+    """Look at what files of fine-tunings say of themselves.
+
+    Args:
+        names: As a command was given them; whatever is no list of names is left to the parser, and
+            what may be on the hub to those who load it.
+
+    Raises:
+        LtsftError: If one is not there, or is something else.
+    """
+    for name in names if isinstance(names, list) else []:
+        if isinstance(name, str) and (_is_path(name) or as_path(name).exists()):
+            Header.read(locate(name))
+
+
+def check_composed(args: list[str]) -> None:
+    """The same for ``ltsft compose``."""
+    check_sfts([value for name, value in _pairs(args) if name == "sft"])
+
+
+def check_overlapping(args: list[str]) -> None:
+    """The same for ``ltsft overlap``."""
+    check_sfts(_words(args))
+
+
+def check_compared(args: list[str]) -> None:
+    """Look whether the files are there that ``ltsft compare`` is given.
+
+    Raises:
+        LtsftError: If one is not.
+    """
+    for word in _words(args):
+        for path in [word] if Path(word).exists() else word.split(","):
+            if not Path(path).exists():
+                raise LtsftError(
+                    f"`ltsft compare` is expected to get files, but there is no file {path!r}."
+                )
+
+
+CHECKS: dict[str, Callable[[list[str]], None]] = {
+    "compose": check_composed,
+    "overlap": check_overlapping,
+    "compare": check_compared,
+}
+"""By command, where it is no more than that; the others call :func:`check` themselves."""
 
 
 def check_checkpoint(path: str) -> None:
@@ -83,6 +140,16 @@ def _pairs(args: list[str]) -> Iterator[tuple[str, str]]:
             yield name, value if equals else following
 
 
+def _words(args: list[str]) -> list[str]:
+    """What comes before all options."""
+    return list(takewhile(lambda word: not word.startswith("-"), args))
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can be no repository's on the hub."""
+    return name.count("/") > 1 or name.startswith((".", "~", "/"))
+
+
 def _load(text: str) -> Any:
     try:
         return yaml.safe_load(text)
@@ -90,13 +157,13 @@ def _load(text: str) -> Any:
         return None
 
 
-def _data_of(config: Any) -> dict[str, Any]:
-    """The options of data in a config."""
-    data = config.get("data") if isinstance(config, dict) else None
-    if not isinstance(data, dict):
+def _options_of(config: Any, part: str) -> dict[str, Any]:
+    """The options of data, or of the model, in a config."""
+    of_part = config.get(part) if isinstance(config, dict) else None
+    if not isinstance(of_part, dict):
         return {}
-    options = data.get("init_args", data)
-    return {f"data.{name}": value for name, value in (options or {}).items()}
+    options = of_part.get("init_args", of_part)
+    return {f"{part}.{name}": value for name, value in (options or {}).items()}
 
 
 def _paths(option: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from ltsft.errors import LtsftError
 from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning
 from ltsft.sparse import file_format as ff
+from ltsft.sparse.header import digest
 from tests.sparse.test_fine_tuning import Net, sft
 
 
@@ -171,7 +172,7 @@ class TestRefusals:
     )
     def test_a_hostile_file_with_a_right_digest(self, tmp_path, tensors, message):
         about = {"format_version": 2, "sft": json.loads(Metadata().to_json())}
-        about["digest"] = ff._digest(about, tensors)
+        about["digest"] = digest(about, {key: ff._plain(t) for key, t in tensors.items()})
         save_file(tensors, tmp_path / "x", {"ltsft": json.dumps(about)})
         self.refused(tmp_path / "x", message)
 

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ltsft.errors import LtsftError
+from ltsft.sparse import SparseFineTuning
 from ltsft.terminal.early import check
 
 BASE = ["--model", "Tagger"]
@@ -47,22 +49,58 @@ def test_what_is_not_there_is_told(command, args, message):
         ("fit", ["--data.train", "{en: user/data}", "--ckpt_path", "last"]),
         ("fit", ["--data.text", "artificial:alora", "--ckpt_path", "null"]),
         ("predict", ["--data.predict", "-", "--print_config"]),
+        ("fit", ["--model.base_model", "user/model", "--model.base_sfts", "[user/sft]"]),
+        ("fit", ["--model.base_model", "model", "--model.base_sfts", "null"]),
     ],
 )
 def test_what_may_be_there_is_left_to_others(command, args):
     check(command, [*BASE, *args])
 
 
-def test_nothing_heavy_is_imported_for_a_mistake():
+POS = ["fit", "--config", "ltsft:task/pos"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([*POS, "--data.train", "{en: b.conllu}"], "'b.conllu' is neither a file"),
+        ([*POS, "--model.base_model", "./gone"], "but there is no folder './gone'"),
+        ([*POS, "--config", "model.yaml"], "but there is no folder '/gone'"),
+        ([*POS, "--model.base_sfts", "[/gone]"], "`/gone` is expected to be the file or folder"),
+        ([*POS, "--model.base_sfts", "[here.conllu]"], "`here.conllu` is expected to be a safe"),
+        (["inspect", "gone"], "`gone` is expected to be the file or folder of a sparse"),
+        (["compose", "--sft", "/gone", "--output", "x"], "`/gone` is expected to be the file or"),
+        (["compose", "--sft=here.conllu", "--output", "x"], "`here.conllu` is expected to be a sa"),
+        (["overlap", "here.conllu", "/gone", "--json"], "`here.conllu` is expected to be a safe"),
+        (["overlap", "/gone", "here.conllu", "--json"], "`/gone` is expected to be the file or"),
+        (["compare", "here.conllu", "gone", "--metric", "upos"], "there is no file 'gone'"),
+        (["compare", "here.conllu", "here.conllu,gone"], "there is no file 'gone'"),
+        (["study", "gone.yaml"], "'gone.yaml' is no file"),
+    ],
+)
+def test_nothing_heavy_is_imported_for_a_mistake(args, message):
     """Judged by an interpreter in which importing torch or Lightning fails."""
+    Path("model.yaml").write_text("model:\n  base_model: /gone\n")
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'lightning', 'transformers']))\n"
         "from ltsft.cli import main\n"
-        "sys.exit(main(['fit', '--config', 'ltsft:task/pos', '--data.train', '{en: b.conllu}']))"
+        f"sys.exit(main({args}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {}
     )
-    assert done.returncode == 2
-    assert "'b.conllu' is neither a file" in done.stderr
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_inspect_imports_nothing_heavy(tmp_path):
+    SparseFineTuning({}, {"head": torch.ones(2)}).save_pretrained(tmp_path)
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'lightning', 'transformers']))\n"
+        "from ltsft.cli import main\n"
+        f"sys.exit(main(['inspect', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "2 parameters: head [2]" in done.stdout

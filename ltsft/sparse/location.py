@@ -1,0 +1,49 @@
+"""Where the file of a fine-tuning is: here, or on the Hugging Face hub."""
+
+from pathlib import Path
+
+from ltsft.errors import LtsftError
+
+FILE_NAME = "sft.safetensors"
+
+
+def as_path(path: str | Path) -> Path:
+    """A path as it was given, its ``~`` replaced by the user's home.
+
+    Raises:
+        LtsftError: If it is something else.
+    """
+    if not isinstance(path, str | Path):
+        raise LtsftError(
+            "a fine-tuning is expected to be named by a path (or `user/repo` on the hub), but got "
+            f"{path!r}; write `'runs/en'`, and save first what is in memory only."
+        )
+    return Path(path).expanduser()
+
+
+def locate(name: str | Path) -> Path:
+    """Find the file that a folder, a file or ``user/repo[@revision]`` means, downloading it.
+
+    Raises:
+        LtsftError: If there is no such thing.
+    """
+    path = as_path(name)
+    if path.is_dir():
+        for candidate in (path / FILE_NAME, path / "sft" / FILE_NAME):
+            if candidate.is_file():
+                return candidate
+        raise LtsftError(f"the folder `{path}` is expected to hold `{FILE_NAME}`, but does not.")
+    repository, _, revision = str(name).partition("@")
+    if path.exists() or repository.count("/") != 1 or repository.startswith((".", "~", "/")):
+        return path
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(repository, FILE_NAME, revision=revision or None))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise LtsftError(
+            f"`{name}` is expected to be a folder, a file or a repository `user/repo[@revision]` "
+            f"with `{FILE_NAME}`, but is no file here and the hub says: {reason}"
+        ) from error
