@@ -99,7 +99,7 @@ MISTAKES = {
     "no such base, in a folder": (
         with_value(FIT, "--model.base_model", "./nothing"),
         "`model.init_args.base_model` is expected to be a folder with a pretrained model, or .* "
-        "but './nothing' cannot be loaded",
+        "but there is no folder './nothing'",
     ),
     "no such base, on the hub": (
         with_value(FIT, "--model.base_model", "nobody/nothing"),
