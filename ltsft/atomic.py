@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from ltsft.errors import LtsftError
@@ -50,6 +51,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def set_aside(path: Path) -> Path | None:
+    """Give a file another name beside it, with the next number that is free, if it is there.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "a.txt").touch()
+        ...     set_aside(Path(folder, "a.txt")).name
+        'a-1.txt'
+    """
+    if not path.exists():
+        return None
+    names = (path.with_stem(f"{path.stem}-{number}") for number in count(1))
+    free = next(name for name in names if not name.exists())
+    os.replace(path, free)
+    return free
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Write a folder: what the block writes into the one it is given is in `path` afterwards.
@@ -71,8 +89,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
-        temporary.chmod(0o755)  # mkdtemp makes it private
         for inside in [*temporary.rglob("*"), temporary]:
+            # mkdtemp makes folders private, and so do libraries make files.
+            inside.chmod(0o755 if inside.is_dir() else 0o644)
             _sync(inside)
         os.replace(temporary, path)
         _sync(path.parent)

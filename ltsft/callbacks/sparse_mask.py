@@ -19,6 +19,7 @@ from ltsft.callbacks.monitor import Monitor
 from ltsft.callbacks.phase import Phase
 from ltsft.callbacks.phase_log import log_phases
 from ltsft.callbacks.progress import show_phases
+from ltsft.callbacks.saving import save_beside_earlier
 from ltsft.callbacks.settings import (
     check_dtypes,
     check_folder,
@@ -344,7 +345,7 @@ class SparseMaskCallback(Callback):
         self.sft = ticket.difference(**about | getattr(pl_module, "sft_metadata", dict)())  # φ
         folder = self._folder(trainer)
         if trainer.is_global_zero and not is_quick_run(trainer):
-            self.sft.save_pretrained(folder)
+            save_beside_earlier(self.sft, folder)
             rank_zero_info(f"{self.sft!r} written to {folder}.")
 
     def _folder(self, trainer: Trainer) -> Path:

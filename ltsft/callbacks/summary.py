@@ -7,6 +7,7 @@ from lightning.pytorch import Trainer
 
 from ltsft.callbacks.fit import Fit
 from ltsft.callbacks.trainer_loops import is_quick_run
+from ltsft.sparse.location import FILE_NAME
 
 
 def summarise(fit: Fit, trainer: Trainer, folder: Path) -> Iterator[str]:
@@ -37,4 +38,5 @@ def summarise(fit: Fit, trainer: Trainer, folder: Path) -> Iterator[str]:
     chosen = f"those of the {best} {monitor.name}" if fit.keeper.keeps else "the last ones"
     yield f"Weights kept of each phase: {chosen}."
     if not is_quick_run(trainer):
-        yield f"To be written: {folder}."
+        is_there = (folder / FILE_NAME).exists()
+        yield f"To be written: {folder}{', beside the one that is there' if is_there else ''}."
