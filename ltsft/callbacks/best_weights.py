@@ -17,6 +17,12 @@ class BestWeights:
 
     Args:
         mode: Whether the least (``min``) or the greatest (``max``) value is best.
+
+    Attributes:
+        value: The best value; ``None`` before there is any.
+        weights: Those that had it first.
+        num_since: Number of values since then.
+        num_equal: Number of values that were the best one.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -24,6 +30,7 @@ class BestWeights:
         self.value: float | None = None
         self.weights: dict[str, Tensor] = {}
         self.num_since = 0
+        self.num_equal = 0
 
     def offer(self, value: float, weights: Mapping[str, Tensor]) -> bool:
         """Keep `weights` if `value` is better than any before; the earlier of equals stays.
@@ -39,6 +46,7 @@ class BestWeights:
             self.value is None or (value < self.value if self.mode == "min" else value > self.value)
         )
         self.num_since = 0 if better else self.num_since + 1
+        self.num_equal = 1 if better else self.num_equal + (value == self.value)
         if better:
             self.value = value
             for name, tensor in weights.items():
@@ -53,11 +61,18 @@ class BestWeights:
         """Whether the weights offered last are the best; also where none were offered."""
         return self.num_since == 0
 
+    @property
+    def num_all_equal(self) -> int:
+        """Number of validations if all scored the same, else 0."""
+        return self.num_equal if self.num_equal == self.num_since + 1 else 0
+
     def state_dict(self) -> dict[str, Any]:
         """Value, weights, and validations since, as tensors and primitives."""
-        return {"value": self.value, "weights": self.weights, "num_since": self.num_since}
+        counts = {"num_since": self.num_since, "num_equal": self.num_equal}
+        return {"value": self.value, "weights": self.weights, **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self.value, self.num_since = state["value"], state["num_since"]
+        self.num_equal = state["num_equal"]
         self.weights = {name: tensor.cpu() for name, tensor in state["weights"].items()}

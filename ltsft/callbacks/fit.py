@@ -77,9 +77,13 @@ class Fit:
 
     # ------------------------------------------------------------------ the algorithm
 
-    def take_initial(self) -> None:
-        """Take θ⁰ from the module as it is now, or from the checkpoint that was loaded."""
-        self._ticket = Ticket(self.root, self.scope, ranks=current_ranks())
+    def take_initial(self, purpose: str = "") -> None:
+        """Take θ⁰ from the module as it is now, or from the checkpoint that was loaded.
+
+        Args:
+            purpose: Of the fine-tuning, see :class:`~ltsft.sparse.Ticket`.
+        """
+        self._ticket = Ticket(self.root, self.scope, ranks=current_ranks(), purpose=purpose)
         if self._saved_ticket is not None:
             self._ticket.load_state_dict(self._saved_ticket)
             self._saved_ticket = None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ltsft.callbacks.best_weights import BestWeights
 from ltsft.callbacks.monitor import Monitor
@@ -61,6 +61,13 @@ class Keeper:
                     "the learning rate or clip gradients (`trainer.gradient_clip_val: 1.0`)."
                 )
             rank_zero_info(f"Best {self.monitor.name} of the {phase} phase: {self.best.value:.4f}.")
+            if (num_equal := self.best.num_all_equal) > 1:
+                rank_zero_warn(
+                    f"`{self.monitor.name}` was {self.best.value:.4f} at the best and last "
+                    f"{num_equal} validations of the {phase} phase alike, of which the weights of "
+                    "the first are kept: train longer, or choose by another metric "
+                    "(`sparse.monitor`)."
+                )
             ticket.put(self.best.weights)
         self.scored[phase] = self.best.value
 

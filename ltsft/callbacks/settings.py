@@ -59,6 +59,12 @@ def check_metadata(pl_module: LightningModule) -> None:
         )
 
 
+def purpose_of(pl_module: LightningModule) -> str:
+    """What a module's fine-tuning is for: its task and language, if it says so."""
+    about: dict[str, Any] = getattr(pl_module, "sft_metadata", dict)()
+    return " ".join(str(about[key]) for key in ("task", "language") if about.get(key))
+
+
 def check_dtypes(root: nn.Module, scope: Scope) -> None:
     """Refuse half-precision weights, in which most steps, and most differences, vanish.
 

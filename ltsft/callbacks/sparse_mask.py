@@ -25,6 +25,7 @@ from ltsft.callbacks.settings import (
     check_folder,
     check_metadata,
     check_order,
+    purpose_of,
     resolve_budget,
     resolve_scope,
 )
@@ -227,7 +228,7 @@ class SparseMaskCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_dtypes(self.fit.root, self.fit.scope)
         # Not in `setup`: under DDP all ranks hold the first rank's weights only now.
-        self.fit.take_initial()  # θ⁰
+        self.fit.take_initial(purpose_of(pl_module))  # θ⁰
         self.fit.hold_what_stays(trainer)
         self.fit.clock.check_step(self.rewinding.step, trainer)
         self.fit.random.restore(trainer)

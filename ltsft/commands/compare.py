@@ -2,15 +2,19 @@
 
 import json
 import sys
-from collections.abc import Callable
+from argparse import ArgumentTypeError
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import yaml
 from torch import Tensor
 
 from ltsft.data.formats.conllu import read_conllu
 from ltsft.data.formats.iob2 import read_iob2
+from ltsft.data.labels import map_tag
 from ltsft.data.pairs import read_pairs
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
@@ -65,6 +69,14 @@ def make_parser() -> PlainParser:
     parser.add_argument(
         "--limit", type=int, help="read the first so many gold examples only, as `limit` of data"
     )
+    parser.add_argument(
+        "--tag-map",
+        type=_tag_map,
+        default={},
+        metavar="YAML",
+        help="for `span-f1`: types of entities to rename, as `data.tag_map` of the fit, e.g. "
+        "'{DATE: O, MISC: O}'",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the resamples; default: 0")
     parser.add_argument("--json", action="store_true", help="print one JSON list instead")
     return parser
@@ -74,16 +86,27 @@ def main(name: str, args: list[str]) -> None:
     """Run the command."""
     options = make_parser().parse_args(args)
     options.metric = _metric(options.metric, options.gold)
+    if options.tag_map and options.metric != "span-f1":
+        raise LtsftError("`--tag-map` is expected beside `--metric span-f1` only; leave it out.")
     if options.limit is not None and options.limit < 1:
         raise LtsftError(
             f"`--limit` is expected to be 1 or more, but got {options.limit}; leave it out to "
             "compare on all examples."
         )
     measure = MEASURES[options.metric]
-    gold = measure.read(Path(options.gold), options.texts, options.limit)
+
+    def read(path: str) -> Rows:
+        rows = measure.read(Path(path), options.texts, options.limit)
+        if not options.tag_map:
+            return rows
+        return [(words, [map_tag(tag, options.tag_map) for tag in tags]) for words, tags in rows]
+
+    gold = read(options.gold)
+
+    predictions: dict[str, Rows] = {}
 
     def counts_in(path: str) -> Tensor:
-        predicted = measure.read(Path(path), options.texts, options.limit)
+        predicted = predictions[path] = read(path)
         return _counts(measure, options.gold, gold, path, predicted)
 
     systems = {name: _files(name) for name in options.predictions}
@@ -100,12 +123,36 @@ def main(name: str, args: list[str]) -> None:
             row |= {"difference": difference._asdict(), "p_value": p_value}
         rows.append(row)
     print(json.dumps(rows, indent=2) if options.json else _as_text(options.metric, rows))
+    if options.metric == "span-f1" and (never := _never_predicted(gold, predictions.values())):
+        counted = ", ".join(f"{number} {kind}" for kind, number in never.items())
+        print(
+            f"warning: {options.gold} has {counted}, which no system predicts, and they are counted"
+            " as missed; `--tag-map` leaves out what the fit's `data.tag_map` did.",
+            file=sys.stderr,
+        )
     if perfect := [row["predictions"] for row in rows if row["low"] == 1]:
         print(
             f"warning: {', '.join(perfect)} is the same as {options.gold} in all that is scored; "
             "`ltsft predict` writes what it does not predict as it is in the data.",
             file=sys.stderr,
         )
+
+
+def _tag_map(text: str) -> dict[str, str]:
+    try:
+        mapping = yaml.load(text, yaml.BaseLoader)  # all of it is text
+    except yaml.YAMLError:
+        mapping = None
+    if not isinstance(mapping, dict) or not all(isinstance(v, str) for v in mapping.values()):
+        raise ArgumentTypeError(f"it is expected to be like '{{DATE: O, MISC: O}}', but got {text}")
+    return mapping
+
+
+def _never_predicted(gold: Rows, predictions: Iterable[Rows]) -> Counter[str]:
+    """How often types of entities are in the gold file that no system predicts."""
+    predicted = {tag[2:] for rows in predictions for _, tags in rows for tag in tags}
+    kinds = Counter(tag[2:] for _, tags in gold for tag in tags if tag.startswith("B-"))
+    return Counter({kind: n for kind, n in kinds.items() if kind not in predicted})
 
 
 def _metric(name: str, gold: str) -> str:

@@ -209,7 +209,10 @@ class LabelledData(DataModule, Generic[Example]):
     def warn_of_lost_words(self, name: str, role: str, columns: Columns) -> None:
         """Count words without a sub-word: they were cut off, or the tokenizer leaves nothing."""
         if lost := int((columns["word_starts"].values == NOWHERE).sum()):
-            use = "are not trained on" if role == "train" else "count as wrong"
+            use = {
+                "train": "are not trained on",
+                "predict": "get an answer that is none: `O`, `X`, or `dep` under the first word",
+            }.get(role, "count as wrong")
             rank_zero_warn(
                 f"{name} has {lost} words beyond `data.init_args.max_length` = {self.max_length}, "
                 f"or without any sub-word; they {use}."

@@ -1,8 +1,9 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from weakref import ref
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.delta import Parts
+from ltsft.sparse.digest import entries_digest
 from ltsft.sparse.ledger import ledger_of
 from ltsft.sparse.places import check_shape, check_ties, find, find_heads, is_inside
 from ltsft.sparse.slots import check_slots
@@ -52,10 +54,14 @@ class Applied:
         self._model = ref(model)  # a handle keeps no model alive
         self._ledger = ledger_of(model)
         others = [applied for applied in self._ledger.stack if applied is not instead_of]
-        if any(_is_same(applied.sft, sft) for applied in others):
-            raise LtsftError(
-                f"{sft!r} is expected to be applied once, but is in place already; revert it first."
-            )
+        for other in (applied.sft for applied in others):
+            if _is_same(other, sft) or _share_a_part(other, sft):
+                at = "" if _is_same(other, sft) else f", with or within {other!r}"
+                raise LtsftError(
+                    f"{sft!r} is expected to be applied once, but is in place already{at}; revert "
+                    "it first, or name it once (in `base_sfts`, `languages.sfts` or a composed "
+                    "one)."
+                )
         check_slots(model, sft)
         entries = find(model, list(sft.entries), sft)
         inside = [name for name in sft.whole if is_inside(name, model)]
@@ -258,3 +264,24 @@ def _is_same(one: Parts, other: Parts) -> bool:
     if one.entries and other.entries:
         return one is other or dict(one.entries) == dict(other.entries)
     return one == other
+
+
+def _share_a_part(one: Parts, other: Parts) -> bool:
+    """Whether one is composed of the other, or both of a third one."""
+    parts = [set(_parts_of(sft.metadata.extra)) for sft in (one, other)]
+    if not any(parts):
+        return False
+    mine, theirs = (
+        digests | {entries_digest(sft.entries)}
+        for digests, sft in zip(parts, (one, other), strict=True)
+    )
+    return not mine.isdisjoint(theirs)
+
+
+def _parts_of(about: Mapping[str, Any]) -> Iterator[str]:
+    """Digests of what was added up, as far as a composition says."""
+    composition = about.get("composition")
+    for part in composition.get("parts", ()) if composition else ():
+        if part["weight"] > 0 and "digest" in part:
+            yield part["digest"]
+            yield from _parts_of(part)

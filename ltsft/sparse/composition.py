@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import SparseDelta
+from ltsft.sparse.digest import entries_digest
 from ltsft.sparse.fine_tuning import SparseFineTuning
 from ltsft.sparse.ranking import select_largest
 
@@ -221,7 +222,8 @@ def _about(sft: SparseFineTuning, weight: float) -> dict[str, Any]:
         "composition": sft.metadata.extra.get("composition"),
     }
     known = {key: value for key, value in facts.items() if value is not None}
-    return known | {"num_params": sft.num_params, "weight": weight}
+    digest = entries_digest(sft.entries)
+    return known | {"num_params": sft.num_params, "weight": weight, "digest": digest}
 
 
 def _sum(deltas: list[SparseDelta]) -> SparseDelta:

@@ -6,10 +6,15 @@ that have such ones are compared by these.
 """
 
 import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 import xxhash
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from ltsft.sparse.delta import SparseDelta
 
 _CHUNK_ENTRIES = 1 << 20  # bounds the copies that are hashed
 _XXH3 = "xxh3:"  # begins a digest; one by SHA-256 has no word before it
@@ -67,6 +72,21 @@ def tensor_digest(tensor: Tensor, like: str | None = None) -> str:
     for chunk in tensor.detach().reshape(-1).split(_CHUNK_ENTRIES):
         hasher.update(_bytes(chunk.to(dtype)))
     return algorithm + hasher.hexdigest()[:32]
+
+
+def entries_digest(entries: Mapping[str, "SparseDelta"]) -> str:
+    """Hash selected entries and their differences; 32 hexadecimal digits.
+
+    Args:
+        entries: Parameter name -> selected entries.
+    """
+    hasher = xxhash.xxh3_128()
+    for name in sorted(entries):
+        delta = entries[name]
+        hasher.update(f"{name} {tuple(delta.shape)} {delta.values.dtype}\n".encode())
+        for tensor in (delta.indices, delta.values):
+            hasher.update(_bytes(tensor))
+    return hasher.hexdigest()
 
 
 def algorithm_of(digest: str | None) -> str:

@@ -19,7 +19,10 @@ def check_slots(model: nn.Module, sft: Parts) -> None:
     Raises:
         LtsftError: If a slot is missing, or differs in anything.
     """
-    mend = "give the `model.init_args.adapters` of its training (see `ltsft inspect`)"
+    mend = (
+        "give the `model.init_args.adapters` of its training (see `ltsft inspect`), of MAD-X by "
+        "`--config ltsft:system/madx_task`"
+    )
     has: dict[str, dict[str, Any]] = getattr(model, "adapter_slots", {})
     for slot, expected in sft.metadata.slots.items():
         if slot not in has:

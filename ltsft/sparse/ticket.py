@@ -43,6 +43,7 @@ class Ticket:
         scope: Which of its parameters are maskable, whole or frozen, or the rules for it. The
             default: all are maskable. Frozen ones get ``requires_grad=False``.
         ranks: The processes that train together, if several do.
+        purpose: What it is made for, such as a task and a language; draws by chance depend on it.
 
     Attributes:
         initial: θ⁰: copies of everything that trains, and of persistent buffers, by name; of what
@@ -80,6 +81,7 @@ class Ticket:
         scope: Scope | ScopeRules | None = None,
         *,
         ranks: Ranks | None = None,
+        purpose: str = "",
     ) -> None:
         expect_type("module", module, nn.Module, "Ticket(model)")
         rules = 'ScopeRules(whole=["classifier"])'
@@ -87,6 +89,7 @@ class Ticket:
         self.module = module
         self.scope = scope if isinstance(scope, Scope) else (scope or ScopeRules()).resolve(module)
         self.ranks = ranks or Ranks()
+        self.purpose = purpose
         freeze(module, self.scope)
         everything = dict(named_parameters(module))
         self.num_total = sum(parameter.numel() for parameter in everything.values())
@@ -143,7 +146,7 @@ class Ticket:
             rounds: What is left to choose from after earlier rounds; ``None``: everything.
         """
         within = None if rounds is None or self.mask is None else rounds.within(self.mask)
-        return Candidates(self.module, self.scope, self.start, within, self.ranks)
+        return Candidates(self.module, self.scope, self.start, within, self.ranks, self.purpose)
 
     def select(
         self,
@@ -376,6 +379,7 @@ class Ticket:
             "mask": None if self.mask is None else self.mask.indices(),
             "base_digests": self.base_digests,
             "selected_by": self._selected_by,
+            "purpose": self.purpose,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -392,6 +396,7 @@ class Ticket:
         self.early = here(state["early"])
         self.base_digests = state["base_digests"]
         self._selected_by = state["selected_by"]
+        self.purpose = state.get("purpose", "")
         if state["mask"] is not None:
             shapes = {name: self.parameters[name].shape for name in self.scope.maskable}
             self._set_mask(Mask.from_indices(state["mask"], shapes))

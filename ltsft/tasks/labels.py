@@ -21,9 +21,9 @@ def settle_labels(inventories: Mapping[str, list[str]]) -> list[str]:
     """
     if not inventories:
         raise LtsftError(
-            "`model.init_args.labels` is expected to list the label names, but got none; give "
-            "them (on the command line `data.init_args.labels`), or a fine-tuning of the task "
-            "in `model.init_args.base_sfts`."
+            "`model.init_args.labels` is expected to list the label names, but got none; "
+            "name the task's fine-tuning in `model.init_args.base_sfts`, which has them, or give "
+            "them (on the command line `data.init_args.labels`)."
         )
     (first, labels), *others = inventories.items()
     for other, other_labels in others:

@@ -59,6 +59,27 @@ def test_entities_as_seqeval_counts_them(tmp_path, capsys):
     assert one["value"] == pytest.approx(f1_score(gold, predicted))
 
 
+def write_tags(path, rows):
+    lines = ("".join(f"w{i} {tag}\n" for i, tag in enumerate(row)) + "\n" for row in rows)
+    path.write_text("".join(lines))
+    return str(path)
+
+
+def test_a_tag_map_as_in_the_fit(tmp_path, capsys):
+    """What was left out of the training data does not count as missed; and what does is told."""
+    gold = write_tags(tmp_path / "gold", [["B-PER", "B-DATE", "I-DATE"], ["B-DATE", "B-NO", "O"]])
+    one = write_tags(tmp_path / "one", [["B-PER", "O", "O"], ["O", "B-PER", "O"]])
+    command = ["compare", gold, one, "--metric", "span-f1", "--json"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)[0]["value"] == pytest.approx(2 * 1 / (2 + 4))
+    assert "gold has 2 DATE, 1 NO, which no system predicts" in said.err
+    assert main([*command, "--tag-map", "{DATE: O, NO: PER}"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)[0]["value"] == 1
+    assert "no system predicts" not in said.err
+
+
 def test_labels_of_pairs(tmp_path, capsys):
     """Gold labels from TSV, predictions as `predict` writes them; no score without a gold label."""
     pairs = [("a", "b", "neutral"), ("c", "d", "entailment"), ("e", "f", "-")]

@@ -12,7 +12,7 @@ from torch import nn
 
 import ltsft.sparse.applied as applied_module
 from ltsft.errors import LtsftError
-from ltsft.sparse import LargestChange, SparseDelta, Ticket
+from ltsft.sparse import LargestChange, Metadata, SparseDelta, Ticket, composition
 from ltsft.sparse.ledger import base_digests
 from tests.sparse.net import Net, assert_untouched, bits, sft
 
@@ -227,6 +227,27 @@ def test_digests_of_earlier_versions_are_checked_still():
     with pytest.raises(LtsftError, match="weights it was trained from"):
         old.apply(Net(seed=1))
     assert_untouched(model, before)
+
+
+def test_what_a_composed_one_has_in_it_is_not_applied_again():
+    """By content: whatever it was called, and composed once more; not what was subtracted."""
+    model, task, language, other = Net(), sft(9, task="pos"), sft(1, task="masked-lm"), sft(2)
+    both = composition.weighted_sum([task, language])
+    more = composition.mean([both, other])
+    again = dataclasses.replace(language, metadata=Metadata())
+    for first, second in [(both, language), (language, both), (more, again), (more, both)]:
+        with (
+            first.apply(model),
+            pytest.raises(LtsftError, match="in place already, with or within"),
+        ):
+            second.apply(model)
+    with both.apply(model), other.apply(model):
+        pass
+    with (
+        composition.weighted_sum([task, language], [1.0, -1.0]).apply(model),
+        language.apply(model),
+    ):
+        pass
 
 
 def test_base_digests_see_through_what_is_applied():

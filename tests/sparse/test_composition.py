@@ -9,6 +9,7 @@ from torch import nn
 from ltsft.errors import LtsftError
 from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning, composition
 from ltsft.sparse.composition import dare, drop_and_rescale, mean, ties, trim, weighted_sum
+from ltsft.sparse.digest import entries_digest
 
 SHAPES = {"a": (4, 5), "b": (7,), "c": (2, 2, 3)}
 WEIGHTS = [0.5, 2.0, -1.25]
@@ -220,8 +221,17 @@ def test_the_metadata_say_what_was_composed_and_how():
         "drop": 0.5,
         "seed": 4,
         "parts": [
-            {"task": "pos", "language": "en", "num_params": a.num_params, "weight": 1.0},
-            {"task": "masked-lm", "language": "hsb", "num_params": b.num_params, "weight": 0.5},
+            {
+                "task": task,
+                "language": language,
+                "num_params": part.num_params,
+                "weight": weight,
+                "digest": entries_digest(part.entries),
+            }
+            for task, language, part, weight in (
+                ("pos", "en", a, 1.0),
+                ("masked-lm", "hsb", b, 0.5),
+            )
         ],
     }
     assert meta.extra["composition"] == about

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from ltsft.data.formats.lines import numbered_lines
 from ltsft.errors import LtsftError
 
@@ -27,8 +29,10 @@ def is_plain(path: str | Path, *, num_columns: int) -> bool:
 def read_plain(path: str | Path, *, limit: int | None = None) -> list[list[str]]:
     """Read sentences without annotation, as lists of words.
 
-    Where no line has a blank in it, a line is a word, and a blank line ends a sentence. Otherwise a
-    line is a sentence: words are what blanks separate, and punctuation at their ends is split off.
+    Where most lines are one piece, a line is a word (of Vietnamese some have blanks in them), and a
+    blank line ends a sentence. Where most have blanks in them, a line is a sentence: words are what
+    blanks separate, and punctuation at their ends is split off. Where there are both it is said how
+    lines are read.
 
     Args:
         path: A UTF-8 file, or ``-`` for what comes through a pipe.
@@ -38,7 +42,15 @@ def read_plain(path: str | Path, *, limit: int | None = None) -> list[list[str]]
         LtsftError: If there is no word.
     """
     lines = [line.strip() for _, line in numbered_lines(path)]
-    if any(len(line.split()) > 1 for line in lines):
+    num_lines = sum(map(bool, lines))
+    num_pieces = sum(len(line.split()) > 1 for line in lines)
+    is_of_sentences = 0 < num_lines <= 2 * num_pieces
+    if 0 < num_pieces < num_lines:
+        rank_zero_info(
+            f"{path} is read as a {'sentence' if is_of_sentences else 'word'} a line, for "
+            f"{num_pieces:,} of {num_lines:,} lines have blanks in them; CoNLL-U says it for sure."
+        )
+    if is_of_sentences:
         sentences = [words for line in lines if (words := split_words(line))]
     else:
         sentences = [list(group) for has_word, group in groupby(lines, key=bool) if has_word]

@@ -24,6 +24,7 @@ class Candidates:
         initial: Values before the dense phase of at least the maskable parameters, by name.
         within: The maskable entries that may be chosen; ``None``: all.
         ranks: The processes that choose together.
+        purpose: What the choice is for, so that chance does not repeat itself over purposes.
     """
 
     module: nn.Module
@@ -31,6 +32,7 @@ class Candidates:
     initial: Mapping[str, Tensor] = field(repr=False)
     within: Mask | None = field(default=None, repr=False)
     ranks: Ranks = field(default_factory=Ranks, repr=False)
+    purpose: str = ""
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Name and current value of each maskable parameter, in the module's order."""

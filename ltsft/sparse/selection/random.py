@@ -15,8 +15,9 @@ class Random(Selection):
     """K entries drawn uniformly without replacement: RAND-SFT (Ansell et al., 2022, §4.1).
 
     Every entry draws a random number and the K largest win, so that the draw needs no memory beyond
-    the mask. It depends on the seed and on the names and sizes of the parameters alone, hence is
-    the same on all ranks and devices.
+    the mask. It depends on the seed, on what the ticket is for (task and language, in a fit of one
+    of our tasks) and on the names and sizes of the parameters alone, hence is the same on all ranks
+    and devices. Were it the same for a language and a task, all that they change would meet.
 
     Args:
         seed: Seed of the draw.
@@ -28,11 +29,13 @@ class Random(Selection):
         self.seed = seed
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
+        drawn_for = " ".join(filter(None, (str(self.seed), candidates.purpose)))
+
         def draw() -> Iterator[tuple[str, Tensor]]:
             for name, parameter in candidates.parameters():
                 # Each tensor has a generator of its own, so that choosing layer by layer does not
                 # repeat one draw in all of them.
-                generator = torch.Generator().manual_seed(crc32(f"{self.seed} {name}".encode()))
+                generator = torch.Generator().manual_seed(crc32(f"{drawn_for} {name}".encode()))
                 # 31 random bits: among 2e8 entries ties at the threshold are rare, and `rand`'s 24
                 # bits would favour early positions measurably.
                 yield (

@@ -23,6 +23,11 @@ def write(text, name="a.txt"):
         ("\n\na\n\n\nb", [["a"], ["b"]]),
         ("a b.\n\nc\n", [["a", "b", "."], ["c"]]),
         ("one\ntwo\n", [["one", "two"]]),
+        ("chủ tịch\nnước\n.\n\nông\n", [["chủ tịch", "nước", "."], ["ông"]]),
+        (
+            "Ja.\nIt is so.\nWell, no.\n",
+            [["Ja", "."], [*["It", "is", "so"], "."], ["Well", ",", "no", "."]],
+        ),
         ("\ufeffa b\r\nc d\r\n", [["a", "b"], ["c", "d"]]),
     ],
 )
@@ -88,3 +93,18 @@ def test_other_encodings_get_advice_that_fits(content, advice):
     Path("a.txt").write_bytes(content)
     with pytest.raises(LtsftError, match=advice):
         read_plain("a.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a\nb\nc d\n", "is read as a word a line, for 1 of 3 lines have blanks in them"),
+        ("a\nb e\nc d\n", "is read as a sentence a line, for 2 of 3 lines"),
+        ("a\nb\n", ""),
+        ("a b\n", ""),
+    ],
+)
+def test_what_is_not_clear_is_said(text, said, caplog):
+    read_plain(write(text))
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)

@@ -1,9 +1,11 @@
 """Entries drawn at random."""
 
+from itertools import combinations
+
 import torch
 from torch import nn
 
-from ltsft.sparse import Random
+from ltsft.sparse import Random, Ticket
 from tests.sparse.selection.reference import candidates
 
 
@@ -17,6 +19,20 @@ def test_random_is_a_function_of_the_seed_and_not_of_the_global_generator():
     assert first.num_selected == 100
     assert first.digest() == again.digest() != other.digest()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_each_purpose_has_a_draw_of_its_own():
+    """A language's and a task's entries meet no more often than chance has it: 10 % of 1,000."""
+    module = nn.Linear(100, 100, bias=False)
+    masks = [
+        Ticket(module, purpose=purpose).select(Random(), 1000)["weight"]
+        for purpose in ("masked-lm hsb", "masked-lm mt", "pos", "")
+    ]
+    for one, other in combinations(masks, 2):
+        assert abs(int((one & other).sum()) - 100) < 50
+    again = Ticket(module, purpose="pos")
+    again.load_state_dict(Ticket(module, purpose="masked-lm mt").state_dict())
+    assert torch.equal(again.select(Random(), 1000)["weight"], masks[1])
 
 
 def test_random_is_uniform():
