@@ -1,5 +1,6 @@
 """Keeping the best weights of a phase, on its own."""
 
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +46,25 @@ def test_the_best_validation_comes_back_and_is_noted():
     again.begin_phase()
     assert again.best.value is None
     assert again.scored == {"dense": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("scores", "num_equal"),
+    [([0.0, 0.0, 0.0], 3), ([1.0, 2.0, 2.0], 2), ([2.0, 2.0, 1.0], 0), ([1.0, 2.0], 0), ([1.0], 0)],
+)
+def test_a_metric_that_cannot_choose_is_told(scores, num_equal):
+    """All that came since the best one first scored like it; a checkpoint in between or not."""
+    ticket, keeper, again = Ticket(nn.Linear(2, 1)), keeper_of(), keeper_of()
+    for score in scores:
+        keeper.offer(ticket, fake(score), HERE)
+        again.load_state_dict(keeper.state_dict())
+    for kept in (keeper, again):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            kept.put_back(ticket, "dense")
+        said = [str(warning.message) for warning in caught]
+        assert len(said) == bool(num_equal)
+        assert all(f"best and last {num_equal} validations of the dense" in line for line in said)
 
 
 def test_without_a_metric_the_last_weights_stay():

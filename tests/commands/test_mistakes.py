@@ -131,8 +131,8 @@ MISTAKES = {
     ),
     "no labels": (
         without(TEST, "--model.base_sfts"),
-        "`model.init_args.labels` .*; give them .*, or a fine-tuning of the task in "
-        "`model.init_args.base_sfts`",
+        "`model.init_args.labels` .*; name the task's fine-tuning in `model.init_args.base_sfts`, "
+        "which has them, or give them",
     ),
     # ---------------------------------------------------------------- data
     "labels that the model has none of": (

@@ -24,5 +24,5 @@ def test_names_differ(labels: list[str]) -> None:
 
 
 def test_nothing_says_so() -> None:
-    with pytest.raises(LtsftError, match="`model.init_args.labels` .* but got none; give them"):
+    with pytest.raises(LtsftError, match="`model.init_args.labels` .* but got none; name the task"):
         settle_labels({})

@@ -25,8 +25,8 @@ def write(text, name="a.txt"):
         ("one\ntwo\n", [["one", "two"]]),
         ("chủ tịch\nnước\n.\n\nông\n", [["chủ tịch", "nước", "."], ["ông"]]),
         (
-            "Ja.\nIt is so.\nWell, no.\n",
-            [["Ja", "."], [*["It", "is", "so"], "."], ["Well", ",", "no", "."]],
+            "Ja.\nIt is.\nOh, no.\n",
+            [["Ja", "."], ["It", "is", "."], ["Oh", ",", "no", "."]],
         ),
         ("\ufeffa b\r\nc d\r\n", [["a", "b"], ["c", "d"]]),
     ],
