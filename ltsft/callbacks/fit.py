@@ -56,6 +56,7 @@ class Fit:
         self.undo.callback(lambda: self.hold.detach())
         self.ended = False
         self.validation_due = False  # after the hooks of this batch
+        self.summary: list[str] = []  # what was said of it at its start
         self.averaging: Averaging | None = None  # of gradients, over ranks
         self._ticket: Ticket | None = None
         self._saved_ticket: dict[str, Any] | None = None
@@ -223,6 +224,7 @@ class Fit:
             "settings": self.settings,
             "clock": self.clock.state_dict(),
             "validation_due": self.validation_due,
+            "summary": self.summary,
             "keeper": self.keeper.state_dict(),
             "ticket": self.ticket.state_dict(),
             "selection": self.program.selection.state_dict(),
@@ -239,6 +241,7 @@ class Fit:
         check_resumable(state["settings"], self.settings)
         self.clock.load_state_dict(state["clock"])
         self.validation_due = state["validation_due"]
+        self.summary = state["summary"]
         self.keeper.load_state_dict(state["keeper"])
         self.program.selection.load_state_dict(state["selection"])
         for stop, saved in zip(self.stops, state["stops"], strict=False):

@@ -30,7 +30,7 @@ from ltsft.callbacks.settings import (
     resolve_scope,
 )
 from ltsft.callbacks.stopping import Patience
-from ltsft.callbacks.summary import summarise
+from ltsft.callbacks.summary import summarise, where_to
 from ltsft.callbacks.trainer_loops import (
     are_gradients_whole,
     check_gradients,
@@ -61,6 +61,9 @@ from ltsft.sparse import (
     add_l1_gradient,
     freeze,
 )
+
+_PLAIN = (str, int, float, list, dict, type(None))
+"""Types of options that can be compared."""
 
 
 class SparseMaskCallback(Callback):
@@ -242,8 +245,11 @@ class SparseMaskCallback(Callback):
             stop.check(clock, self.fit.keeper, trainer)
         folder = self._folder(trainer)
         check_folder(folder)
-        for line in summarise(self.fit, trainer, folder):
+        before, self.fit.summary = self.fit.summary, list(summarise(self.fit, trainer))
+        for line in (*self.fit.summary, where_to(folder, trainer)):
             rank_zero_info(line)
+        for line in (line for line in before if line not in self.fit.summary):
+            rank_zero_warn(f"The checkpoint is of a fit that was another: {line}")
         self.fit.validate_if_due(trainer)
         if clock.over and clock.is_last:  # resumed at the end of a phase
             trainer.should_stop = True
@@ -376,6 +382,22 @@ class SparseMaskCallback(Callback):
     @override
     def state_dict(self) -> dict[str, Any]:
         return self.fit.state_dict() if self.ticket is not None else {}
+
+    @override
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        before, now = checkpoint.get("hyper_parameters", {}), pl_module.hparams
+        changed = [
+            f"{name} was {before[name]!r} and is {now[name]!r}"
+            for name in before.keys() & now.keys()
+            if isinstance(before[name], _PLAIN) and before[name] != now[name]
+        ]
+        if changed and trainer.state.fn == TrainerFn.FITTING:
+            rank_zero_warn(
+                "The checkpoint is of a fit with other options: "
+                f"{', '.join(sorted(changed))}; optimizers go on with those that they had."
+            )
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -10,13 +10,12 @@ from ltsft.callbacks.trainer_loops import is_quick_run
 from ltsft.sparse.location import FILE_NAME
 
 
-def summarise(fit: Fit, trainer: Trainer, folder: Path) -> Iterator[str]:
-    """Say what is trained on what, how long, what chooses the best weights, and where it goes.
+def summarise(fit: Fit, trainer: Trainer) -> Iterator[str]:
+    """Say what is trained on what, how long, and what chooses the best weights.
 
     Args:
         fit: The fit, once its phases have lengths.
         trainer: Its trainer; a data module may describe its data (``describe(stage)``).
-        folder: Where the fine-tuning is written.
     """
     describe = getattr(getattr(trainer, "datamodule", None), "describe", None)
     if describe is not None:
@@ -37,6 +36,16 @@ def summarise(fit: Fit, trainer: Trainer, folder: Path) -> Iterator[str]:
     best = "highest" if monitor.mode == "max" else "lowest"
     chosen = f"those of the {best} {monitor.name}" if fit.keeper.keeps else "the last ones"
     yield f"Weights kept of each phase: {chosen}."
-    if not is_quick_run(trainer):
-        is_there = (folder / FILE_NAME).exists()
-        yield f"To be written: {folder}{', beside the one that is there' if is_there else ''}."
+
+
+def where_to(folder: Path, trainer: Trainer) -> str:
+    """Say where the fine-tuning goes.
+
+    Args:
+        folder: Where it is written.
+        trainer: The fit's.
+    """
+    if is_quick_run(trainer):
+        return "Nothing will be written, as it is a `fast_dev_run`."
+    is_there = (folder / FILE_NAME).exists()
+    return f"To be written: {folder}{', beside the one that is there' if is_there else ''}."

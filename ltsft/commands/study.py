@@ -39,6 +39,7 @@ def main(name: str, args: list[str]) -> int:
     for fit, options in merged.items():
         config[fit].options = options
     study = make_study(parser, config)
+    study.check_files()
     stem = Path(str(config.config[0])).stem if config.config else "study"
     output = Path(study.output or f"runs/{stem}")
     plan = make_plan(study, str(output))
@@ -163,7 +164,11 @@ def _run(plan: list[Run], output: Path, jobs: int, executor: str) -> None:
     print(f"{len(todo)} of {len(plan)} runs to do; the commands are in {commands}.", flush=True)
     begin = time.monotonic()
     if todo:
-        run_workflow(plan, output, jobs=jobs, executor=executor)
+        try:
+            run_workflow(plan, output, jobs=jobs, executor=executor)
+        except KeyboardInterrupt:
+            print("\nInterrupted. The same command goes on where it was.", flush=True)
+            raise
     seconds = round(time.monotonic() - begin)
     print(f"All done in {seconds // 60}:{seconds % 60:02d}.\n")
     print((output / "table" / "table.md").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ltsft.errors import LtsftError
-from ltsft.files import ARTIFICIAL, PARQUET, STDIN, TABLE_SUFFIXES
+from ltsft.files import ARTIFICIAL, DATA_SUFFIXES, PARQUET, STDIN, TABLE_SUFFIXES
 
 _ROLE_NAMES = ("train", "dev", "valid", "validation", "test", "predict")
 """Names of files that say what they are for, and not whose language they are in."""
@@ -78,6 +78,12 @@ class Source:
     def is_file(self) -> bool:
         """Whether it is a local file, in whatever format, or what comes through a pipe."""
         return self.path == STDIN or (not self.is_artificial and Path(self.path).is_file())
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is called like a local file, and there is none."""
+        is_named_like_one = Path(self.path).suffix in DATA_SUFFIXES or self.path.startswith("/")
+        return is_named_like_one and not self.is_artificial and not Path(self.path).exists()
 
     @property
     def is_text_table(self) -> bool:

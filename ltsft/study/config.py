@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
+from ltsft.files import no_data
 from ltsft.study.command_line import option
 
 Condition = Literal["alone", "source", "wrong", "target"]
@@ -240,6 +241,18 @@ class Study:
             language: replace(source, seed=self.seed) if source.is_artificial else source
             for language, source in sources.items()
         }
+
+    def check_files(self) -> None:
+        """Look whether the data are there: the last of them is read after days of training.
+
+        Raises:
+            LtsftError: If a file is not.
+        """
+        roles = {role: self.labelled(role) for role in ("train", "validation", "test")}
+        for role, sources in ({"text": self.texts()} | roles).items():
+            for language, source in sources.items():
+                if source.is_missing:
+                    raise no_data(f"{role}.{language}", source.path)
 
     def _check_comparison(self) -> None:
         if len(set(self.seeds)) < len(self.seeds):

@@ -9,10 +9,13 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from ltsft.atomic import write_text
 from ltsft.errors import LtsftError
@@ -152,7 +155,8 @@ def _execute(snakefile: Path, output: Path, executor: str, jobs: int) -> None:
         )
         try:
             # Our own lock is released when a process dies; Snakemake's would have to be unlocked.
-            dag.execute_workflow(executor, execution_settings=ExecutionSettings(lock=False))
+            with _interruptible():
+                dag.execute_workflow(executor, execution_settings=ExecutionSettings(lock=False))
         except InvalidPluginException as error:
             raise LtsftError(
                 "`--executor` is expected to be `local` or the name of an installed Snakemake "
@@ -164,6 +168,33 @@ def _execute(snakefile: Path, output: Path, executor: str, jobs: int) -> None:
                     "a job is expected to say why it ends, but one could not be started or was "
                     f"killed (too little memory?); Snakemake says: {error}"
                 ) from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be one: Snakemake ends its jobs then, and says that a job failed.
+
+    Raises:
+        KeyboardInterrupt: If it was pressed in the block, whatever that raises.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception as error:
+        if not pressed:
+            raise
+        raise KeyboardInterrupt from error
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A run that was stopped and resumed ends bit-identically to the one that was not."""
 
+import warnings
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -106,3 +108,31 @@ def test_a_second_fit_on_one_trainer_is_as_long_as_the_first():
         "dense": 6,
         "sparse": 10,
     }
+
+
+class WithOptions(Plain):
+    """Keeps an option in its checkpoints."""
+
+    def __init__(self, rate=0.05):
+        super().__init__()
+        self.save_hyperparameters()
+
+
+def resume(path, rate=0.05, dense=6, num_params=10):
+    sft = callback(num_params, Phase(max_steps=dense), Phase(max_steps=4))
+    trainer(sft, SaveAt(path.parent, "on_train_batch_end", [3])).fit(
+        WithOptions(rate), data(), ckpt_path=path if path.exists() else None
+    )
+
+
+def test_what_is_another_on_resuming_is_told(tmp_path):
+    """Lightning goes on with the checkpoint's optimizer, whatever the options are now."""
+    path = tmp_path / "3.ckpt"
+    resume(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The checkpoint is of a fit")
+        resume(path)
+    with pytest.warns(match=r"with other options: rate was 0.05 and is 0.1; optimizers go on"):
+        resume(path, rate=0.1)
+    with pytest.warns(match=r"a fit that was another: Optimizer steps: dense 6, sparse 4"):
+        resume(path, dense=7)

@@ -363,6 +363,9 @@ DISCIPLINE = {
 @pytest.mark.parametrize("case", DISCIPLINE)
 def test_labelled_data_of_targets_may_only_be_tested_on(case, ltsft):
     changes, message = DISCIPLINE[case]
+    Path("x").mkdir()
+    for name in ("a.conllu", "b.conllu", "dev.conllu"):
+        Path(name).touch()
     Path("study.yaml").write_text(json.dumps(STUDY | changes))
     _, err = ltsft("study", "study.yaml", status=2)
     assert len(err) == 1
@@ -436,6 +439,14 @@ MISTAKES = {
     "wrong type in a source": (
         ["mini.yaml", "--test", '{path: "artificial:{language}", limit: many}'],
         "`test` is expected to be a path, a source .*'limit': 'many'",
+    ),
+    "a text that is not there": (
+        ["mini.yaml", "--text", "{alora: artificial:alora, elmu: e.txt, fanto: artificial:fanto}"],
+        "`text.elmu` is expected to be where data is, but 'e.txt' is neither a file",
+    ),
+    "a test that is not there": (
+        ["mini.yaml", "--test", "test-{language}.conllu", "--dry-run"],
+        "`test.elmu` is expected to be where data is, but 'test-elmu.conllu' is neither a file",
     ),
     "a language without text": (
         ["mini.yaml", "--text", '{alora: a.txt, elmu: "b.txt"}'],
