@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.delta import Parts
 from ltsft.sparse.digest import entries_digest
+from ltsft.sparse.flat import take, write
 from ltsft.sparse.ledger import ledger_of
-from ltsft.sparse.places import check_shape, check_ties, find, find_heads, is_inside
+from ltsft.sparse.places import Places, check_ties, find
 from ltsft.sparse.slots import check_slots
 
 _PIECE_ENTRIES = 1 << 20  # four megabytes stay in the cache between the writes to them
@@ -59,17 +60,12 @@ class Applied:
                 at = "" if _is_same(other, sft) else f", with or within {other!r}"
                 raise LtsftError(
                     f"{sft!r} is expected to be applied once, but is in place already{at}; revert "
-                    "it first, or name it once (in `base_sfts`, `languages.sfts` or a composed "
-                    "one)."
+                    "it first (`Applied.of(model)` has the handle), or name it once (in `base_sfts`,"
+                    " `languages.sfts` or a composed one)."
                 )
         check_slots(model, sft)
-        entries = find(model, list(sft.entries), sft)
-        inside = [name for name in sft.whole if is_inside(name, model)]
-        heads = find(model, inside, sft) | find_heads(model, sft, whole)
-        for name, delta in sft.entries.items():
-            check_shape(name, tuple(delta.shape), entries[name])
-        for name, head in heads.items():
-            check_shape(name, tuple(sft.whole[name].shape), head)
+        self._whole = whole
+        self._places = Places.of(sft, model, whole)
         check_ties(model, sft)
         if check_base:
             # Without entries it touches no tensor of the base; then all that it knows must agree.
@@ -77,10 +73,20 @@ class Applied:
             self._ledger.check_base(sft, find(model, names, sft))
 
         self._positions = {
-            name: delta.indices.to(entries[name].device) for name, delta in sft.entries.items()
+            name: delta.indices.to(self._places.entries[name].device)
+            for name, delta in sft.entries.items()
         }
-        self._targets, self._heads = entries, heads
         self._before: dict[str, Tensor] = {}  # what it overwrites, as soon as it does
+        self._successor: Applied | None = None  # that took its place
+
+    @staticmethod
+    def of(model: nn.Module) -> "list[Applied]":
+        """What is in place in a model, in the order in which it was put there."""
+        return [applied for applied in ledger_of(model).stack if isinstance(applied, Applied)]
+
+    def __repr__(self) -> str:
+        is_there = self in self._ledger.stack
+        return f"Applied({self.sft!r}, {'in place' if is_there else 'not in place'})"
 
     @classmethod
     def put(
@@ -128,40 +134,34 @@ class Applied:
             whole: Likewise.
 
         Returns:
-            The handle of the other one; this one is of no more use.
+            The handle of the other one. This one is of no more use, but the end of its ``with``
+            block reverts the other.
 
         Raises:
             LtsftError: If this one is not in place, or cannot be reverted; or if the other one does
                 not fit: then this one stays in place.
         """
-        if self not in self._ledger.stack:
-            raise LtsftError(
-                f"{self.sft!r} is expected to be in place, but was reverted; apply the other one "
-                "with `apply`."
-            )
+        self._check_is_there()
         self._check_in_place(every_value=False)
         model = self._model()
         assert model is not None, "its ledger, which has this handle, is gone with it"
         other = Applied(sft, model, check_base=check_base, whole=whole, instead_of=self)
         with self._ledger.own_writes(self._touched() | other._touched()):
             _exchange(self, other)
-        self._ledger.stack[-1] = other
+        self._ledger.stack[-1] = self._successor = other
         return other
 
     def _write(self, name: str, part: slice) -> None:
         """Keep some of a tensor's touched values, and write the fine-tuned ones."""
-        flat, at = self._targets[name].detach().view(-1), self._positions[name][part]
-        before = self._before[name][part]
-        torch.index_select(flat, 0, at, out=before)
-        flat.index_copy_(0, at.long(), _sum(before, self.sft.entries[name].values[part]))
+        tensor, at = self._places.entries[name], self._positions[name][part]
+        before = take(tensor, at, out=self._before[name][part])
+        write(tensor, at, _sum(before, self.sft.entries[name].values[part]))
 
     def put_back(self, name: str, tensor: Tensor, part: slice = slice(None)) -> None:
         """Write values from before into a tensor that is, or stands for, that of the name."""
         if name in self._positions:
             at, before = self._positions[name][part], self._before[name][part]
-            tensor.detach().view(-1).index_copy_(
-                0, at.to(tensor.device, torch.int64), before.to(tensor.device, tensor.dtype)
-            )
+            write(tensor, at.to(tensor.device), before.to(tensor.device, tensor.dtype))
         elif name in self._before:
             tensor.copy_(self._before[name])
 
@@ -180,39 +180,45 @@ class Applied:
                 "sparse fine-tunings are expected to be reverted last in, first out, but "
                 f"{self._ledger.stack[-1].sft!r} was applied after {self.sft!r}; revert it first."
             )
+        model = self._model()
+        if model is not None:  # modules may have put other parameters in the place of those
+            self._places = Places.of(self.sft, model, self._whole)
         for name, tensor in self._touched().items():
             if not every_value and self._ledger.is_ours(tensor):
                 continue
-            if not torch.equal(self._now(name), self._written(name)):
+            now, known = self._now(name), (self._written(name), self._before[name])
+            # Where the base was loaded again there is nothing to lose either.
+            if not any(torch.equal(now, values.to(now.device, now.dtype)) for values in known):
                 raise LtsftError(
                     f"`{name}` is expected to hold the fine-tuned values still, but was changed "
                     "since; revert before weights are trained or loaded, or reload the base model."
                 )
 
+    def _check_is_there(self) -> None:
+        if self not in self._ledger.stack:
+            raise LtsftError(
+                f"{self.sft!r} is expected to be in place, but was reverted; put it, or another "
+                "one, in place with `apply`."
+            )
+
     def _now(self, name: str) -> Tensor:
         """What a touched tensor holds at the touched positions."""
-        if name in self._heads:
-            return self._heads[name].detach()
-        flat = self._targets[name].detach().view(-1)
-        return flat.index_select(0, self._positions[name].to(flat.device))
+        if name in self._places.heads:
+            return self._places.heads[name].detach()
+        tensor = self._places.entries[name]
+        return take(tensor, self._positions[name].to(tensor.device))
 
     def _written(self, name: str) -> Tensor:
         """What was written there, should the model have been moved or cast since."""
-        now = self._tensor(name)
-        written = (
-            self.sft.whole[name]
-            if name in self._heads
-            else _sum(self._before[name], self.sft.entries[name].values)
-        )
-        return written.to(now.device, now.dtype)
-
-    def _tensor(self, name: str) -> Tensor:
-        return (self._heads if name in self._heads else self._targets)[name].detach()
+        if name in self._places.heads:
+            return self.sft.whole[name]
+        return _sum(self._before[name], self.sft.entries[name].values)
 
     def _touched(self) -> dict[str, Tensor]:
-        return self._targets | self._heads
+        return self._places.entries | self._places.heads
 
     def __enter__(self) -> Self:
+        self._check_is_there()
         return self
 
     def __exit__(
@@ -221,7 +227,10 @@ class Applied:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.revert()
+        last = self
+        while last._successor is not None:
+            last = last._successor
+        last.revert()
 
 
 @torch.no_grad()
@@ -232,11 +241,13 @@ def _exchange(off: Applied | None, on: Applied | None) -> None:
     """
     if on:
         for name, positions in on._positions.items():
-            on._before[name] = on._targets[name].new_empty(len(positions), requires_grad=False)
+            on._before[name] = on._places.entries[name].new_empty(
+                len(positions), requires_grad=False
+            )
     if off:
-        for name, head in off._heads.items():
+        for name, head in off._places.heads.items():
             off.put_back(name, head)
-    targets = (off._targets if off else {}) | (on._targets if on else {})
+    targets = (off._places.entries if off else {}) | (on._places.entries if on else {})
     for name, tensor in targets.items():
         step = _PIECE_ENTRIES if tensor.device.type == "cpu" else tensor.numel()
         edges = torch.arange(0, tensor.numel() + step, step).clamp(max=tensor.numel())
@@ -244,11 +255,11 @@ def _exchange(off: Applied | None, on: Applied | None) -> None:
         parts = [side._parts(name, edges) if side else nothing for side in (off, on)]
         for here, there in zip(*parts, strict=True):
             if off and here.start < here.stop:
-                off.put_back(name, off._targets[name], here)
+                off.put_back(name, off._places.entries[name], here)
             if on and there.start < there.stop:
                 on._write(name, there)
     if on:  # last: what is whole in this one may have been sparse in the other
-        for name, head in on._heads.items():
+        for name, head in on._places.heads.items():
             on._before[name] = head.detach().clone()
             head.copy_(on.sft.whole[name])
 

@@ -47,6 +47,10 @@ class SparseFineTuning:
     whole: Mapping[str, Tensor] = field(default_factory=dict)
     metadata: Metadata = field(default_factory=Metadata)
 
+    def __post_init__(self) -> None:
+        for name in ("entries", "whole"):  # later changes of what was given are not ours
+            object.__setattr__(self, name, dict(getattr(self, name)))
+
     @classmethod
     def from_difference(
         cls,
@@ -147,6 +151,21 @@ class SparseFineTuning:
             entries[name] = entries[name] + delta if name in entries else delta
         metadata = self.metadata.combined(other.metadata)
         return SparseFineTuning({}, {**self.whole, **other.whole}, metadata).with_entries(entries)
+
+    def __radd__(self, other: object) -> "SparseFineTuning":
+        """Let ``sum([a, b])`` add up, which begins with 0."""
+        return self if other == 0 else NotImplemented
+
+    def __neg__(self) -> "SparseFineTuning":
+        return self * -1.0
+
+    def __sub__(self, other: "SparseFineTuning") -> "SparseFineTuning":
+        """Take away differences, as of something that is to be unlearned; see :meth:`__add__`."""
+        return self + -other if isinstance(other, SparseFineTuning) else NotImplemented
+
+    def __truediv__(self, divisor: float) -> "SparseFineTuning":
+        """Scale by 1 / `divisor`."""
+        return self * (1 / divisor)
 
     def with_entries(self, entries: Mapping[str, SparseDelta]) -> "SparseFineTuning":
         """The same with other entries, and with their number in the metadata."""

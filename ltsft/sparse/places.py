@@ -1,13 +1,59 @@
 """Where in a model a fine-tuning's tensors belong, and whether it fits there."""
 
 from collections import defaultdict
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import Parts
 from ltsft.sparse.names import named_buffers, named_parameters
 from ltsft.sparse.scope import tied_names
+
+
+class Places(NamedTuple):
+    """The tensors of a model that a fine-tuning is about, by their names in it.
+
+    Args:
+        entries: Where selected entries are.
+        heads: What is put in place whole.
+    """
+
+    entries: dict[str, Tensor]
+    heads: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, sft: Parts, model: nn.Module, whole: bool | None) -> "Places":
+        """Look them up.
+
+        Args:
+            sft: The fine-tuning.
+            model: The model as it is now.
+            whole: See :meth:`SparseFineTuning.apply`.
+
+        Raises:
+            LtsftError: If one is missing, of another shape, or has no values to add to.
+        """
+        inside = [name for name in sft.whole if _is_inside(name, model)]
+        entries = find(model, list(sft.entries), sft)
+        heads = find(model, inside, sft) | _find_heads(model, sft, whole)
+        for name, delta in sft.entries.items():
+            _check_shape(name, tuple(delta.shape), entries[name])
+        for name, head in heads.items():
+            _check_shape(name, tuple(sft.whole[name].shape), head)
+        for name, tensor in (entries | heads).items():
+            if tensor.is_meta:
+                raise LtsftError(
+                    f"`{name}` is expected to have values, but is on the device `meta`; load the "
+                    "model's weights first."
+                )
+            if tensor.is_inference() and not torch.is_inference_mode_enabled():
+                raise LtsftError(
+                    f"`{name}` is expected to be writable, but was made in inference mode; apply "
+                    "in `torch.inference_mode()`, or load the model outside of it."
+                )
+        return cls(entries, heads)
 
 
 def find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:
@@ -28,13 +74,13 @@ def find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in here.items() if tensor is not None}
 
 
-def find_heads(model: nn.Module, sft: Parts, whole: bool | None) -> dict[str, Tensor]:
+def _find_heads(model: nn.Module, sft: Parts, whole: bool | None) -> dict[str, Tensor]:
     """Look up the tensors of the heads to put in place, head by head (first part of the name)."""
     if whole is False:
         return {}
     tensors = _tensors(model)
     groups: dict[str, list[str]] = defaultdict(list)
-    for name in (name for name in sft.whole if not is_inside(name, model)):
+    for name in (name for name in sft.whole if not _is_inside(name, model)):
         groups[name.split(".")[0]].append(name)
     heads: dict[str, Tensor] = {}
     for group, names in groups.items():
@@ -50,7 +96,7 @@ def find_heads(model: nn.Module, sft: Parts, whole: bool | None) -> dict[str, Te
     return heads
 
 
-def is_inside(name: str, model: nn.Module) -> bool:
+def _is_inside(name: str, model: nn.Module) -> bool:
     """Whether a name is of the encoder's, not of a head on top of it."""
     return name.startswith(getattr(model, "base_model_prefix", "") + ".")
 
@@ -59,7 +105,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(named_buffers(model)) | dict(named_parameters(model, remove_duplicate=False))
 
 
-def check_shape(name: str, expected: tuple[int, ...], tensor: Tensor) -> None:
+def _check_shape(name: str, expected: tuple[int, ...], tensor: Tensor) -> None:
     """Refuse a tensor of another shape than in training."""
     if tuple(tensor.shape) != expected:
         raise LtsftError(

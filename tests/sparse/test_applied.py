@@ -1,5 +1,6 @@
 """A fine-tuning that is in place comes off bit for bit, and goes only where it belongs."""
 
+import copy
 import dataclasses
 import gc
 import hashlib
@@ -12,7 +13,15 @@ from torch import nn
 
 import ltsft.sparse.applied as applied_module
 from ltsft.errors import LtsftError
-from ltsft.sparse import LargestChange, Metadata, SparseDelta, Ticket, composition
+from ltsft.sparse import (
+    Applied,
+    LargestChange,
+    Metadata,
+    SparseDelta,
+    SparseFineTuning,
+    Ticket,
+    composition,
+)
 from ltsft.sparse.ledger import base_digests
 from tests.sparse.net import Net, assert_untouched, bits, sft
 
@@ -248,6 +257,93 @@ def test_what_a_composed_one_has_in_it_is_not_applied_again():
         language.apply(model),
     ):
         pass
+
+
+def reload(model, weights):
+    state = {name: weights.get(name, value).clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
+
+
+@pytest.mark.parametrize("leave", [Applied.revert, lambda handle: handle.switch(sft(2)).revert()])
+def test_parameters_that_were_replaced_are_reverted_too(leave):
+    """`load_state_dict(assign=True)` makes new ones; those count that the model has now."""
+    model = Net()
+    before = bits(model)
+    handle = sft(1).apply(model)
+    reload(model, bits(model))
+    leave(handle)
+    assert_untouched(model, before)
+
+    handle = sft(1).apply(model)
+    model.encoder["lin"] = nn.Linear(4, 4)
+    with pytest.raises(LtsftError, match="was changed since"):
+        leave(handle)
+    model.encoder["lin"] = nn.Linear(5, 4)
+    with pytest.raises(LtsftError, match="expected to have shape"):
+        leave(handle)
+
+
+@pytest.mark.parametrize("load", [reload, lambda model, w: model.load_state_dict(w, strict=False)])
+def test_where_the_base_was_loaded_again_there_is_nothing_to_lose(load):
+    model, one = Net(), sft(1)
+    before = bits(model)
+    one.apply(model)
+    load(model, before)
+    with pytest.raises(LtsftError, match=r"in place already; revert it first \(`Applied.of"):
+        one.apply(model)
+    (handle,) = Applied.of(model)
+    assert repr(handle) == f"Applied({one!r}, in place)"
+    handle.revert()
+    assert repr(handle) == f"Applied({one!r}, not in place)"
+    with one.apply(model):
+        assert not torch.equal(model.encoder["lin"].weight, before["encoder.lin.weight"])
+    assert_untouched(model, before)
+
+
+def test_the_end_of_a_block_takes_off_what_was_switched_to():
+    model = Net()
+    before = bits(model)
+    with sft(1).apply(model) as applied:
+        for seed in (2, 3):
+            applied = applied.switch(sft(seed))
+        assert Applied.of(model) == [applied]
+    assert_untouched(model, before)
+    with pytest.raises(LtsftError, match="expected to be in place, but was reverted"), applied:
+        pass
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_not_contiguous(dtype):
+    """Transposed and channels-last ones, against contiguous ones; switched and reverted too."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(3, 5)).to(dtype)
+    other = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    other[1].weight = nn.Parameter(other[1].weight.detach().t().contiguous().t())
+    assert not any(p.is_contiguous() for p in other.parameters() if p.dim() > 1)
+    before = bits(other)
+    sfts = []
+    for _ in range(2):
+        entries = {}
+        for name in ("0.weight", "1.weight"):
+            weight = model.get_parameter(name)
+            at = torch.randperm(weight.numel())[:7].sort().values
+            entries[name] = SparseDelta(tuple(weight.shape), at, torch.randn(7))
+        sfts.append(SparseFineTuning(entries))
+    mine, theirs = (sfts[0].apply(m).switch(sfts[1]) for m in (model, other))
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, other.get_parameter(name))
+    theirs.revert(check=True)
+    assert_untouched(other, before)
+    mine.revert()
+
+
+def test_models_that_cannot_be_written_are_refused():
+    with torch.inference_mode():
+        model = Net()
+    with pytest.raises(LtsftError, match="made in inference mode"):
+        sft(1).apply(model)
+    with pytest.raises(LtsftError, match="on the device `meta`"):
+        sft(1).apply(Net().to("meta"), check_base=False)
 
 
 def test_base_digests_see_through_what_is_applied():

@@ -85,6 +85,25 @@ def test_positions_are_as_narrow_as_the_tensor_allows(size, kept):
     assert delta == SparseDelta((size,), at.int(), values)
 
 
+def test_arithmetic_reads_as_one_writes_it():
+    a, b, c = sft(1), sft(2), sft(3)
+    assert sum([a, b, c]) == a + b + c
+    assert a - b == a + b * -1.0
+    assert -a == a * -1.0
+    assert a / 4 == a * 0.25
+    with pytest.raises(TypeError):
+        a - 1
+    with pytest.raises(TypeError):
+        1 + a
+
+
+def test_what_it_was_made_of_may_change():
+    entries = dict(sft(1).entries)
+    made = SparseFineTuning(entries)
+    entries.clear()
+    assert made.num_params == sft(1).num_params
+
+
 class TestRefusals:
     """Each names what is wrong and leaves the model untouched."""
 
