@@ -60,8 +60,8 @@ class Applied:
                 at = "" if _is_same(other, sft) else f", with or within {other!r}"
                 raise LtsftError(
                     f"{sft!r} is expected to be applied once, but is in place already{at}; revert "
-                    "it first (`Applied.of(model)` has the handle), or name it once (in `base_sfts`,"
-                    " `languages.sfts` or a composed one)."
+                    "it first (`Applied.of(model)[-1].revert()`), or name it once (in `base_sfts`, "
+                    "`languages.sfts` or a composed one)."
                 )
         check_slots(model, sft)
         self._whole = whole
