@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
@@ -45,6 +46,8 @@ class TextData(DataModule):
             a `datasets` table with a column `text`, or a list of these; or the language code → one
             or several of them.
         validation: Another corpus to validate on. By default a share of `text` is held out.
+        test: Another corpus to test on, for which `text` need not be given. By default a test
+            scores what validation does, and says so: by that the best weights were chosen.
         held_out: Share of the blocks to hold out, the first ones, at least one; 0 for no
             validation. Not used if there is a `validation` corpus.
         max_length: Tokens per block, special tokens included.
@@ -64,6 +67,7 @@ class TextData(DataModule):
         language: str = "",
         text: Sources = "",
         validation: Sources | None = None,
+        test: Sources | None = None,
         held_out: float = 0.05,
         max_length: int = 256,
         mask_probability: float = 0.15,
@@ -78,11 +82,8 @@ class TextData(DataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        if not text:
-            raise LtsftError(
-                "`data.init_args.text` is expected to name a corpus, but it is empty; give a text "
-                "file, `artificial:<language>`, or a name for `datasets`."
-            )
+        if not text and not test:
+            raise _no_text()
         if not 0 <= held_out < 1:
             raise LtsftError(
                 "`data.init_args.held_out` is expected to be 0 or more and below 1 (a share of the "
@@ -93,11 +94,14 @@ class TextData(DataModule):
                 "`data.init_args.mask_probability` is expected to be above 0 and at most 1, but "
                 f"got {mask_probability}."
             )
-        self.language, self.text = _of_one_language(text, language, "data.init_args.text")
-        self.validation = None
-        if validation is not None:
-            option = "data.init_args.validation"
-            _, self.validation = _of_one_language(validation, self.language, option)
+        corpora = {"text": text, "validation": validation, "test": test}
+        self.language = language
+        self._parts: dict[str, list[Source]] = {}
+        for option, sources in corpora.items():
+            if sources:
+                self.language, self._parts[option] = _of_one_language(
+                    sources, self.language, f"data.init_args.{option}"
+                )
         self.tokenizer_name = tokenizer
         self.held_out = held_out
         self.max_length = max_length
@@ -108,7 +112,9 @@ class TextData(DataModule):
 
     @override
     def evaluation_languages(self, stage: str) -> list[str]:
-        return [self.language] if self.validation is not None or self.held_out else []
+        return (
+            [self.language] if self.held_out or {"validation", stage} & self._parts.keys() else []
+        )
 
     @override
     def describe(self, stage: str) -> str:
@@ -138,14 +144,15 @@ class TextData(DataModule):
                 f"{self.tokenizer_name!r} has none; masked language modelling needs a model that "
                 "was pretrained by it."
             )
-        holds_out = self.validation is None and self.held_out > 0
-        blocks, is_text = self._cut(tokenizer, self.text, "train", min_blocks=1 + holds_out)
-        if self.validation is not None:
-            held, is_text = self._cut(tokenizer, self.validation, "validation", min_blocks=1)
-        else:
+        holds_out = "validation" not in self._parts and self.held_out > 0
+        for option, parts in self._parts.items():
+            role = "train" if option == "text" else option
+            min_blocks = 1 + holds_out if role == "train" else 1
+            self._blocks[role], is_text = self._cut(tokenizer, parts, role, min_blocks)
+        if holds_out and (blocks := self._blocks.get("train")) is not None:
             count = max(1, min(round(self.held_out * len(blocks)), len(blocks) - 1))
-            held, blocks = blocks.split([holds_out * count, len(blocks) - holds_out * count])
-        self._blocks = {"train": blocks, "validation": held}
+            held, blocks = blocks.split([count, len(blocks) - count])
+            self._blocks |= {"train": blocks, "validation": held}
         special = set(tokenizer.all_special_ids)
         self._collator = MaskingCollator(
             language=self.language,
@@ -157,6 +164,8 @@ class TextData(DataModule):
 
     @override
     def train_dataloader(self) -> TrainingLoader:
+        if "text" not in self._parts:
+            raise _no_text()
         examples, collator = self._ready("train")
         return self.make_training_loader(examples, collator, [len(examples)])
 
@@ -167,19 +176,25 @@ class TextData(DataModule):
 
     @override
     def test_dataloader(self) -> list[EvaluationLoader]:
-        """The blocks of validation: raw text has no other test."""
+        if "test" in self._parts:
+            return [self.make_evaluation_loader(*self._ready("test"))]
         loaders = self.val_dataloader()
         if not loaders:
             raise LtsftError(
-                "`data.init_args.held_out` is expected to be above 0 for a test, but got 0; set "
-                "it, or give a `validation` corpus."
+                "`data.init_args.test` is expected to name a corpus where nothing is held out for "
+                "validation, but got nothing; give one."
             )
+        rank_zero_warn(
+            "Scored is what validation scored, by which the best weights were chosen; give another "
+            "corpus in `data.init_args.test`."
+        )
         return loaders
 
     def _ready(self, role: str) -> tuple[Examples, MaskingCollator]:
         self.setup()
         assert self._collator is not None
-        return Examples(self._blocks[role]), self._collator  # type: ignore[arg-type]
+        blocks = self._blocks.get(role, torch.empty(0, self.max_length, dtype=torch.int64))
+        return Examples(blocks), self._collator  # type: ignore[arg-type]
 
     def _cut(
         self, tokenizer: "PreTrainedTokenizerFast", parts: list[Source], role: str, min_blocks: int
@@ -200,6 +215,13 @@ class TextData(DataModule):
         settings = [tokenizer_digest(tokenizer), str(self.max_length), str(min_blocks)]
         result = cached(["blocks", *corpus, *settings], cut)
         return result["blocks"], result["is_text"]
+
+
+def _no_text() -> LtsftError:
+    return LtsftError(
+        "`data.init_args.text` is expected to name a corpus, but it is empty; give a text file, "
+        "`artificial:<language>`, or a name for `datasets`."
+    )
 
 
 def _of_one_language(sources: Sources, language: str, option: str) -> tuple[str, list[Source]]:

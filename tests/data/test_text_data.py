@@ -115,7 +115,7 @@ def test_no_validation(make_tokenizer: Callable[..., str], corpus: str) -> None:
     assert data.val_dataloader() == []
     assert data.evaluation_languages("validate") == []
     assert data.train_dataloader().batch_sampler.sizes == [130]
-    with pytest.raises(LtsftError, match=r"`data.init_args.held_out` .* above 0 for a test"):
+    with pytest.raises(LtsftError, match="`data.init_args.test` .* where nothing is held out"):
         data.test_dataloader()
 
 
@@ -132,6 +132,27 @@ def test_validation_corpus(
     assert {batch["language"] for batch in batches} == {"xx"}
     assert data.train_dataloader().batch_sampler.sizes == [130]
     assert data.evaluation_languages("fit") == ["xx"]
+
+
+def test_a_corpus_to_test_on(
+    make_tokenizer: Callable[..., str], corpus: str, write: Callable[..., str]
+) -> None:
+    """Alone, or beside one to train on; without it a test says what it scores."""
+    other = write("en-new.txt", LETTERS * 3)
+    alone = TextData(make_tokenizer(), test=other, max_length=10, eval_batch_size=2)
+    beside = TextData(make_tokenizer(), text=corpus, test=other, max_length=10, eval_batch_size=2)
+    assert [data.evaluation_languages("test") for data in (alone, beside)] == [["en"], ["en"]]
+    assert [data.evaluation_languages("validate") for data in (alone, beside)] == [[], ["en"]]
+    batches = [list(loader) for loader in alone.test_dataloader()]
+    assert same(*batches, list(beside.test_dataloader()[0]))
+    expected = TextData(make_tokenizer(), text=other, held_out=0, max_length=10)
+    num_blocks = len(expected.train_dataloader().dataset)
+    assert sum(len(batch["labels"]) for batch in batches[0]) == num_blocks
+    assert alone.val_dataloader() == []
+    with pytest.raises(LtsftError, match="`data.init_args.text` .* it is empty"):
+        alone.train_dataloader()
+    with pytest.warns(match="Scored is what validation scored"):
+        TextData(make_tokenizer(), text=corpus, max_length=10).test_dataloader()
 
 
 def test_short_corpus(make_tokenizer: Callable[..., str], write: Callable[..., str]) -> None:
