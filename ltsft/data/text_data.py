@@ -112,9 +112,9 @@ class TextData(DataModule):
 
     @override
     def evaluation_languages(self, stage: str) -> list[str]:
-        return (
-            [self.language] if self.held_out or {"validation", stage} & self._parts.keys() else []
-        )
+        is_given = "validation" in self._parts or (stage == "test" and "test" in self._parts)
+        is_held_out = "text" in self._parts and self.held_out > 0
+        return [self.language] if is_given or is_held_out else []
 
     @override
     def describe(self, stage: str) -> str:
