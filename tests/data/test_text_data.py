@@ -146,7 +146,7 @@ def test_a_corpus_to_test_on(
     batches = [list(loader) for loader in alone.test_dataloader()]
     assert same(*batches, list(beside.test_dataloader()[0]))
     expected = TextData(make_tokenizer(), text=other, held_out=0, max_length=10)
-    num_blocks = len(expected.train_dataloader().dataset)
+    (num_blocks,) = expected.train_dataloader().batch_sampler.sizes
     assert sum(len(batch["labels"]) for batch in batches[0]) == num_blocks
     assert alone.val_dataloader() == []
     with pytest.raises(LtsftError, match="`data.init_args.text` .* it is empty"):
