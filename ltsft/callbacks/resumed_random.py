@@ -51,3 +51,15 @@ class ResumedRandom:
         """Let the training loader of a resumed run draw its seed from the state there is now."""
         if self._of_ranks and trainer.fit_loop._data_fetcher is not None:
             iter(trainer.fit_loop._data_fetcher)
+
+    def load_loader(self, trainer: Trainer) -> None:
+        """Give a training loader that can be resumed its state, where Lightning no longer does.
+
+        It does when it sets up data, which was before it knew of any state where phases are counted
+        in passes.
+        """
+        loop = trainer.fit_loop
+        if loop._combined_loader_states_to_load and loop._data_fetcher is not None:
+            self.restore(trainer)
+            loop._load_combined_loader_states()
+            iter(loop._data_fetcher)

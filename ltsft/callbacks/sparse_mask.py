@@ -240,6 +240,7 @@ class SparseMaskCallback(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         clock = self.fit.clock
+        self.fit.random.load_loader(trainer)
         self.fit.keeper.monitor.check_validation(trainer)
         for stop in self.fit.stops:
             stop.check(clock, self.fit.keeper, trainer)

@@ -136,3 +136,47 @@ def test_what_is_another_on_resuming_is_told(tmp_path):
         resume(path, rate=0.1)
     with pytest.warns(match=r"a fit that was another: Optimizer steps: dense 6, sparse 4"):
         resume(path, dense=7)
+
+
+class Resumable:
+    """A loader that goes on in the middle of a pass; each batch is one of its pass and place."""
+
+    def __init__(self):
+        self.place = self.number = 0
+        self.seen = []
+
+    def __len__(self):
+        return 8
+
+    def __iter__(self):
+        for place in range(self.place, len(self)):
+            self.place = place + 1
+            self.seen.append((self.number, place))
+            generator = torch.Generator().manual_seed(100 * self.number + place)
+            yield [torch.randn(4, size, generator=generator) for size in (6, 3)]
+        self.place = 0
+        self.number += 1
+
+    def state_dict(self):
+        return {"place": self.place, "number": self.number}
+
+    def load_state_dict(self, state):
+        self.place, self.number = state["place"], state["number"]
+
+
+@pytest.mark.parametrize("phase", [Phase(max_epochs=2), Phase(max_steps=16)])
+def test_a_loader_that_can_be_resumed_goes_on_in_the_middle_of_a_pass(tmp_path, phase):
+    """Whether phases are counted in passes, for which data are set up early, or in steps."""
+
+    def fit(ckpt_path=None, *extra):
+        loader, sft, module = Resumable(), callback(10, phase, phase), Plain(dropout=0.3)
+        torch.manual_seed(5)
+        trainer(sft, *extra).fit(module, loader, ckpt_path=ckpt_path)
+        return sft.sft, loader.seen
+
+    expected, seen = fit(None, SaveAt(tmp_path, "on_train_batch_end", [3, 13, 21]))
+    for step in (3, 13, 21):
+        resumed, rest = fit(tmp_path / f"{step}.ckpt")
+        assert resumed == expected, step
+        assert rest == seen[-len(rest) :]
+        assert len(rest) == 32 - step
