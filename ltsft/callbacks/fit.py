@@ -71,6 +71,11 @@ class Fit:
         return self._ticket is not None
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether a checkpoint's state was loaded, and training has not begun."""
+        return self._saved_ticket is not None
+
+    @property
     def ticket(self) -> Ticket:
         """θ⁰ and the mask, once training begins."""
         assert self._ticket is not None, "asked for before `on_fit_start`"

@@ -8,11 +8,21 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
 from ltsft.callbacks.language_sfts import LanguageSfts
 from ltsft.errors import LtsftError, expect_type
-from ltsft.sparse import Budget, Metadata, Scope, ScopeRules, Selection
+from ltsft.sparse import (
+    Budget,
+    Compact,
+    Hold,
+    Masked,
+    Metadata,
+    Scope,
+    ScopeRules,
+    Selection,
+)
 from ltsft.sparse.names import named_parameters
 
 
@@ -63,6 +73,32 @@ def purpose_of(pl_module: LightningModule) -> str:
     """What a module's fine-tuning is for: its task and language, if it says so."""
     about: dict[str, Any] = getattr(pl_module, "sft_metadata", dict)()
     return " ".join(str(about[key]) for key in ("task", "language") if about.get(key))
+
+
+_SEE_GRADIENTS = ("on_after_backward", "on_before_optimizer_step", "configure_gradient_clipping")
+"""Hooks in which one looks at gradients, or changes them."""
+
+
+def default_hold(trainer: Trainer, pl_module: LightningModule) -> Hold:
+    """`Compact`, unless the user's own code may look at gradients, which it lets go."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    owners = [(pl_module, LightningModule), *((callback, Callback) for callback in callbacks)]
+    seers = [
+        f"`{type(owner).__name__}.{hook}`"
+        for owner, base in owners
+        for hook in _SEE_GRADIENTS
+        if not type(owner).__module__.startswith(("ltsft.", "lightning."))
+        and getattr(type(owner), hook, None) is not getattr(base, hook, None)
+    ]
+    if not pl_module.automatic_optimization:
+        seers.append("manual optimization")
+    if not seers:
+        return Compact()
+    rank_zero_info(
+        f"Held by `Masked`: {seers[0]} may look at gradients, most of which `Compact` lets go; if "
+        "it does not, `sparse.hold: Compact` takes less memory."
+    )
+    return Masked()
 
 
 def check_dtypes(root: nn.Module, scope: Scope) -> None:

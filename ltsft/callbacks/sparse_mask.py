@@ -25,6 +25,7 @@ from ltsft.callbacks.settings import (
     check_folder,
     check_metadata,
     check_order,
+    default_hold,
     purpose_of,
     resolve_budget,
     resolve_scope,
@@ -45,7 +46,6 @@ from ltsft.callbacks.until_settled import UntilSettled
 from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse import (
     Budget,
-    Compact,
     Growing,
     Hold,
     LargestChange,
@@ -110,8 +110,10 @@ class SparseMaskCallback(Callback):
         output_dir: Folder in which ``sft/`` is written. ``None``: the logger's folder, beside the
             checkpoints.
         hold: How all but the selected entries are held in the sparse phase. ``None`` is
-            :class:`~ltsft.sparse.Compact`, by which optimizers step vectors of K entries; with
-            :class:`~ltsft.sparse.Masked`, ``parameter.grad`` is there for others to see.
+            :class:`~ltsft.sparse.Compact`, by which optimizers step vectors of K entries; or,
+            where the module or a callback has a hook in which it may look at gradients, or
+            optimizes by hand, :class:`~ltsft.sparse.Masked`, with which ``parameter.grad`` is
+            there for others to see.
 
     Raises:
         LtsftError: If an argument is of another type, or `selection`, `rounds` and `rewinding`
@@ -167,7 +169,7 @@ class SparseMaskCallback(Callback):
         self.monitor = monitor
         self.mode = mode
         self.output_dir = output_dir
-        self.hold = hold or Compact()
+        self.hold = hold
         self.program = Program(self.selection, self.rounds, self.rewinding)
         self.sft: SparseFineTuning | None = None
         self._fit: Fit | None = None
@@ -218,7 +220,7 @@ class SparseMaskCallback(Callback):
             num_params=resolve_budget(self.budget, self.selection, root, scope),
             clock=Clock(self.program, {"dense": self.dense, "sparse": self.sparse}, trainer),
             keeper=Keeper(Monitor(self.monitor, self.mode, pl_module)),
-            hold=self.hold,
+            hold=self.hold or default_hold(trainer, pl_module),
             stops=[Patience(), *([self.until_settled] if self.until_settled else [])],
         )
         # For the whole fit, and before it: DDP must not see it change.
@@ -230,6 +232,12 @@ class SparseMaskCallback(Callback):
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_dtypes(self.fit.root, self.fit.scope)
+        if trainer.ckpt_path is not None and not self.fit.is_resumed:
+            raise LtsftError(
+                "`ckpt_path` is expected to be of a fit with `SparseMaskCallback`, but "
+                f"{trainer.ckpt_path} has no state of one; load its weights into the module, and "
+                "leave `ckpt_path` out."
+            )
         # Not in `setup`: under DDP all ranks hold the first rank's weights only now.
         self.fit.take_initial(purpose_of(pl_module))  # θ⁰
         self.fit.hold_what_stays(trainer)

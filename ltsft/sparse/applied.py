@@ -14,7 +14,7 @@ from ltsft.sparse.delta import Parts
 from ltsft.sparse.digest import entries_digest
 from ltsft.sparse.flat import take, write
 from ltsft.sparse.ledger import ledger_of
-from ltsft.sparse.places import Places, check_ties, find
+from ltsft.sparse.places import Places, check_labels, check_ties, find
 from ltsft.sparse.slots import check_slots
 
 _PIECE_ENTRIES = 1 << 20  # four megabytes stay in the cache between the writes to them
@@ -66,6 +66,7 @@ class Applied:
         check_slots(model, sft)
         self._whole = whole
         self._places = Places.of(sft, model, whole)
+        check_labels(model, sft, self._places.heads)
         check_ties(model, sft)
         if check_base:
             # Without entries it touches no tensor of the base; then all that it knows must agree.

@@ -105,6 +105,10 @@ class Mask(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._bits)
 
+    def shape_of(self, name: str) -> torch.Size:
+        """Shape of one tensor, which is not unpacked for it."""
+        return self._shapes[name]
+
     def __invert__(self) -> "Mask":
         """True where this one is False."""
         bits = {name: pack(~self[name]) for name in self}

@@ -1,6 +1,7 @@
 """Where in a model a fine-tuning's tensors belong, and whether it fits there."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -140,3 +141,19 @@ def check_ties(model: nn.Module, sft: Parts) -> None:
                 f"model ties it to `{next(n for n in names if n not in touched)}`; untie first "
                 "(`ltsft.modules.untie_output_embeddings(model)`)."
             )
+
+
+def check_labels(model: nn.Module, sft: Parts, heads: Iterable[str]) -> None:
+    """Refuse a head whose outputs the model calls otherwise; pipelines would name them wrongly."""
+    names = getattr(getattr(model, "config", None), "id2label", None) or {}
+    labels = sft.metadata.labels
+    if not labels or all(_is_inside(name, model) for name in heads):
+        return
+    here = [names.get(number, names.get(str(number))) for number in range(len(labels))]
+    known = ({None, label, f"LABEL_{number}"} for number, label in enumerate(labels))
+    if any(name not in names_known for name, names_known in zip(here, known, strict=True)):
+        raise LtsftError(
+            f"the head of {sft!r} is expected to have the outputs {', '.join(labels)}, but "
+            f"`config.id2label` of the model says {', '.join(map(str, here))}; load the model with "
+            "`id2label=dict(enumerate(sft.metadata.labels))`."
+        )

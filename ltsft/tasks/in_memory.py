@@ -1,12 +1,14 @@
 """Predictions for Python objects, without a Trainer and without files."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from transformers import AutoTokenizer, PreTrainedModel
 
 from ltsft.data.labelled_data import LabelledData
+from ltsft.errors import LtsftError
 from ltsft.tasks.encoder import num_positions_of
 
 LANGUAGE = "und"
@@ -28,6 +30,30 @@ def longest_input(model: PreTrainedModel, tokenizer: str) -> int:
 
 
 @torch.inference_mode()
+def check_words(sentences: object, call: str) -> None:
+    """Refuse text where words are expected: its characters would be taken for them.
+
+    Args:
+        sentences: As they were given.
+        call: How it is called right, for the message.
+
+    Raises:
+        LtsftError: If they are not lists of strings.
+    """
+
+    def is_list(value: object) -> bool:
+        return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+    rows = sentences if is_list(sentences) else [sentences]
+    for words in cast(Sequence[Any], rows):
+        if not is_list(words) or not all(isinstance(word, str) for word in words):
+            raise LtsftError(
+                "`sentences` is expected to be lists of words, but got "
+                f"{str(sentences)[:60]!r}; write `{call}` "
+                "(`ltsft.data.formats.plain.split_words` splits text)."
+            )
+
+
 def predict(task: LightningModule, data: LabelledData[Any], examples: list[Any]) -> list[Any]:
     """Predict for examples in memory, in evaluation mode, where the task's model is.
 

@@ -23,7 +23,7 @@ from ltsft.modules import BiaffineParser, EncodedWords
 from ltsft.modules.biaffine_parser import Root
 from ltsft.tasks.base import Task
 from ltsft.tasks.encoder import is_inside
-from ltsft.tasks.in_memory import longest_input, predict
+from ltsft.tasks.in_memory import check_words, longest_input, predict
 
 
 class Parse(NamedTuple):
@@ -184,6 +184,7 @@ class Parser(Task):
         Returns:
             Head and relation of each word of each sentence; heads count from 1, 0 is the root.
         """
+        check_words(sentences, 'parse([["A", "sentence", "."]])')
         data = ParsingData(
             self.base_model,
             labels=self.labels,

@@ -13,6 +13,7 @@ from ltsft.batch import PADDING, UNKNOWN, Batch
 from ltsft.data.labels import NLI
 from ltsft.data.pair_data import PairData
 from ltsft.data.pairs import LabelledTexts
+from ltsft.errors import LtsftError
 from ltsft.metrics import MeanLoss
 from ltsft.tasks.base import Task
 from ltsft.tasks.encoder import model_inputs
@@ -85,6 +86,11 @@ class SentenceClassifier(Task):
         Returns:
             Label -> probability, for each.
         """
+        if isinstance(texts, str):
+            raise LtsftError(
+                f"`texts` is expected to be a list of them, but got {texts[:60]!r}; write "
+                "`classify([text])`."
+            )
         examples = [LabelledTexts((t,) if isinstance(t, str) else tuple(t), None) for t in texts]
         columns = ["premise", "hypothesis"][: len(examples[0].texts)] if examples else ["premise"]
         data = PairData(

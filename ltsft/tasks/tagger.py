@@ -13,7 +13,7 @@ from ltsft.data.tagged import TaggedSentence
 from ltsft.data.tagging_data import TaggingData
 from ltsft.metrics import MeanLoss, SpanF1, TokenAccuracy
 from ltsft.tasks.base import Task
-from ltsft.tasks.in_memory import longest_input, predict
+from ltsft.tasks.in_memory import check_words, longest_input, predict
 from ltsft.tasks.loss import SummedLoss, loss_where
 
 
@@ -130,6 +130,7 @@ class Tagger(Task):
         Returns:
             A tag for each word of each sentence.
         """
+        check_words(sentences, 'tag([["A", "sentence", "."]])')
         data = TaggingData(
             self.base_model,
             labels=self.labels,

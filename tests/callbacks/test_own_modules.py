@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from ltsft.callbacks import Phase
 from ltsft.errors import LtsftError
-from ltsft.sparse import ScopeRules
+from ltsft.sparse import LargestChange, Mask, ScopeRules, Selection, select_largest
 from tests.callbacks.plain import Plain, callback, data, trainer, values
 
 
@@ -158,3 +159,109 @@ def test_steps_that_nobody_counts_are_refused(way):
     """They would make an endless fit."""
     with pytest.raises(LtsftError, match="weights moved in a pass .* no step was counted"):
         trainer(callback()).fit(_StepsByHand(way), data())
+
+
+class Looks(Callback):
+    """Looks at gradients, as somebody's logging of their norms does."""
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        pass
+
+
+class Clips(Plain):
+    def configure_gradient_clipping(self, optimizer, **_):
+        torch.nn.utils.clip_grad_norm_(self.parameters(), 1e-3)
+
+
+class ByHand(Plain):
+    """Clips by torch, as loops written by hand do."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(self.loss(batch))
+        torch.nn.utils.clip_grad_norm_(self.parameters(), 1e-3)
+        optimizer.step()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+@pytest.mark.parametrize(
+    ("module", "others", "name"),
+    [
+        (Plain, [], "Compact"),
+        (Plain, [Looks()], "Masked"),
+        (Clips, [], "Masked"),
+        (ByHand, [], "Masked"),
+    ],
+)
+def test_gradients_are_there_for_those_who_look_at_them(module, others, name):
+    sft = callback(10, Phase(max_steps=2), Phase(max_steps=2))
+    trainer(sft, *others).fit(module(), data())
+    assert sft.fit.settings["options"]["hold"] == name
+
+
+def test_clipping_by_hand_counts_in_the_sparse_phase():
+    """Each step of SGD at a rate of 1 is as long as the clipped gradient at most."""
+    sft, module = callback(10, Phase(max_steps=2), Phase(max_steps=5)), ByHand()
+    trainer(sft).fit(module, data())
+    moved = torch.cat([delta.values for delta in sft.sft.entries.values()])
+    assert 0 < moved.norm() <= 5 * 1e-3 * 1.001
+
+
+class TooMany(LargestChange):
+    def select(self, candidates, num_params):
+        return super().select(candidates, num_params + 1)
+
+
+class Nothing(LargestChange):
+    def select(self, candidates, num_params):
+        return None
+
+
+class Others(LargestChange):
+    def select(self, candidates, num_params):
+        return Mask({"a": torch.ones(num_params, dtype=torch.bool)})
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (TooMany(), "exactly 10 entries, but selected 11"),
+        (Nothing(), "`Nothing.select` is expected to return a `Mask`, but returned None"),
+        (Others(), "a mask over the 4 maskable parameters"),
+    ],
+)
+def test_a_selection_of_ones_own_that_is_wrong(selection, message):
+    sft = callback(10, Phase(max_steps=2), Phase(max_steps=2), selection=selection)
+    with pytest.raises(LtsftError, match=message):
+        trainer(sft).fit(Plain(), data())
+
+
+def test_a_selection_of_ones_own_has_one_method():
+    class Last(Selection):
+        def select(self, candidates, num_params):
+            scores = {
+                name: torch.arange(p.numel()).view_as(p) for name, p in candidates.parameters()
+            }
+            return Mask(select_largest(scores, num_params))
+
+    sft = callback(10, Phase(max_steps=2), Phase(max_steps=2), selection=Last())
+    trainer(sft).fit(Plain(), data())
+    assert sft.sft.num_params == 10
+    with pytest.raises(LtsftError, match="`Typo.looks_at` is expected to be `nothing`, `weights`"):
+        type("Typo", (Selection,), {"looks_at": "wieghts"})
+
+
+def test_a_checkpoint_of_something_else(tmp_path):
+    """Its weights would be taken for θ⁰, and its steps for those of the dense phase."""
+    plain = trainer(max_steps=3)
+    plain.fit(Plain(), data())
+    plain.save_checkpoint(tmp_path / "x.ckpt")
+    with pytest.raises(LtsftError, match=r"x.ckpt has no state of one; load its weights"):
+        trainer(callback()).fit(Plain(), data(), ckpt_path=tmp_path / "x.ckpt")

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import random
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -344,6 +345,31 @@ def test_models_that_cannot_be_written_are_refused():
         sft(1).apply(model)
     with pytest.raises(LtsftError, match="on the device `meta`"):
         sft(1).apply(Net().to("meta"), check_base=False)
+
+
+@pytest.mark.parametrize(
+    ("names", "fits"),
+    [
+        (None, True),
+        ({0: "A", 1: "B", 2: "C"}, True),
+        ({"0": "A", "1": "B", "2": "C"}, True),
+        ({0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}, True),
+        ({0: "C", 1: "B", 2: "A"}, False),
+    ],
+)
+def test_a_head_whose_outputs_the_model_calls_otherwise(names, fits):
+    """Nobody would see it but in the names that a pipeline gives."""
+    model = Net()
+    model.config = SimpleNamespace(id2label=names)
+    head = {"head.weight": torch.ones(3, 4), "head.bias": torch.ones(3)}
+    one = sft(1, whole=head, labels=["A", "B", "C"])
+    if fits:
+        one.apply(model).revert()
+    else:
+        with pytest.raises(LtsftError, match=r"outputs A, B, C, but .* says C, B, A; load"):
+            one.apply(model)
+    one.apply(model, whole=False).revert()
+    one.without_whole().apply(model).revert()
 
 
 def test_base_digests_see_through_what_is_applied():

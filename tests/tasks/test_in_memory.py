@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ltsft.data import ParsingData, TaggingData
+from ltsft.errors import LtsftError
 from ltsft.tasks import Parser, SentenceClassifier, Tagger
 from tests.tiny import save_base
 
@@ -70,3 +71,14 @@ def test_labels_of_texts(base, texts):
         {label: pytest.approx(value, abs=1e-6) for label, value in share.items()}
         for share in shares[::-1]
     ]
+
+
+@pytest.mark.parametrize("given", ["a text .", ["one", "sentence"], ["a text", ["b"]], [[1]]])
+def test_text_where_words_are_expected(base, given):
+    """Its characters would be tagged."""
+    for task, call in ((Tagger, "tag"), (Parser, "parse")):
+        with pytest.raises(LtsftError, match=rf"`sentences` .* lists of words, .* write `{call}\("):
+            getattr(task(labels=["root", "O"], base_model=base), call)(given)
+    classifier = SentenceClassifier(labels=["a", "b"], base_model=base)
+    with pytest.raises(LtsftError, match=r"`texts` .* write `classify\(\[text\]\)`"):
+        classifier.classify("a text")

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Literal
 
+from ltsft.errors import LtsftError
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.selection.candidates import Candidates
 from ltsft.sparse.selection.observer import Observer
@@ -11,14 +12,23 @@ from ltsft.sparse.selection.observer import Observer
 class Selection(Observer, ABC):
     """A criterion that chooses the entries that may move in the sparse phase.
 
-    Only :meth:`select` and :attr:`looks_at` have to be written. A criterion that has to see the
+    Only :meth:`select` has to be written, and :attr:`looks_at` where the choice depends on other
+    than the weights that a dense phase leads to. A criterion that has to see the
     dense phase while it runs (gradients, gates on the weights) overrides methods of
     :class:`Observer` too.
     """
 
-    looks_at: Literal["nothing", "weights", "gradients"]
-    """What the choice depends on: names and sizes alone; the weights that a dense phase led to; or
-    what was seen along a dense phase."""
+    looks_at: Literal["nothing", "weights", "gradients"] = "weights"
+    """What the choice depends on: names and sizes alone (``nothing``: no dense phase is run); the
+    ``weights`` that a dense phase led to; or ``gradients``, what was seen along a dense phase."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.looks_at not in ("nothing", "weights", "gradients"):
+            raise LtsftError(
+                f"`{cls.__name__}.looks_at` is expected to be `nothing`, `weights` or `gradients`, "
+                f"but got {cls.looks_at!r}."
+            )
 
     trains_in_dense_phase: bool = True
     """Whether weights move in the dense phase, and a rewinding may thus speak of them."""
