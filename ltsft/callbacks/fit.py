@@ -13,7 +13,7 @@ from ltsft.callbacks.keeper import Keeper
 from ltsft.callbacks.resumed_random import ResumedRandom
 from ltsft.callbacks.settings import check_resumable
 from ltsft.callbacks.stopping import Stop, Validated
-from ltsft.callbacks.trainer_loops import advance_schedules, validate
+from ltsft.callbacks.trainer_loops import Schedules, advance_schedules, forget_scores, validate
 from ltsft.sparse import Averaging, Hold, Masked, Scope, Ticket, current_ranks
 
 
@@ -52,6 +52,7 @@ class Fit:
         self.stops = stops
         self.boundary = Boundary()
         self.random = ResumedRandom()
+        self.schedules = Schedules()
         self.undo = ExitStack()
         self.undo.callback(lambda: self.hold.detach())
         self.ended = False
@@ -131,11 +132,13 @@ class Fit:
         elif leg.phase == "sparse":
             self.ticket.forget_round()
         self.hold.detach()
+        forget_scores(trainer)
         before = {id(optimizer) for optimizer in trainer.optimizers}
         trainer.strategy.setup_optimizers(trainer)
         for optimizer in trainer.optimizers:
             if id(optimizer) in before:  # the module keeps it, and gives the same one again
                 optimizer.state.clear()
+        self.schedules.begin_anew(trainer)
         advance_schedules(trainer, leg.first_step)
         self.hold_what_stays(trainer)
 

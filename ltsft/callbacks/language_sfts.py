@@ -40,6 +40,7 @@ class LanguageSfts(Callback):
         self._loaded: dict[str, SparseFineTuning] = {}
         self._applied: Applied | None = None
         self._language: str | None = None
+        self._seen: set[str | None] = set()  # languages of batches, since the last pass
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -115,8 +116,9 @@ class LanguageSfts(Callback):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._remove()
+        self._check_use()
 
-    on_validation_epoch_end = on_test_end = on_predict_end = on_validation_end
+    on_validation_epoch_end = on_test_end = on_predict_end = on_train_epoch_end = on_validation_end
 
     @override
     def on_exception(
@@ -127,7 +129,8 @@ class LanguageSfts(Callback):
     # ------------------------------------------------------------------ its steps
 
     def _place(self, pl_module: LightningModule, batch: Any) -> None:
-        language = batch.get("language") if isinstance(batch, Mapping) else None
+        language = self._language_of(batch)
+        self._seen.add(language)
         if language == self._language:
             return
         if language not in self._loaded:
@@ -141,6 +144,34 @@ class LanguageSfts(Callback):
                 self._loaded[language], whole=False, check_base=self._check_base
             )
         self._language = language
+
+    def _language_of(self, batch: Any) -> str | None:
+        """What a batch says.
+
+        Raises:
+            LtsftError: If it says nothing, or is of several languages.
+        """
+        said = batch.get("language") if isinstance(batch, Mapping) else None
+        languages = set(said) if isinstance(said, list | tuple) else {said}
+        if not self._loaded:
+            return None
+        if len(languages) > 1 or not all(isinstance(code, str) for code in languages):
+            raise LtsftError(
+                '`batch["language"]` is expected to be the one language code of the batch, by '
+                f"which `LanguageSfts` puts {', '.join(self._loaded)} in place, but got {said!r}; "
+                "batch each language apart, and let the loader say which it is."
+            )
+        (language,) = languages
+        return language
+
+    def _check_use(self) -> None:
+        """Say so where no fine-tuning was for any of the languages there were."""
+        if self._seen and self._loaded and not self._seen & self._loaded.keys():
+            rank_zero_warn(
+                f"`languages.sfts` has {', '.join(self._loaded)}, but batches are of "
+                f"{', '.join(map(str, self._seen))}: no fine-tuning was put in place."
+            )
+        self._seen = set()
 
     def _remove(self) -> None:
         if self._applied is not None:

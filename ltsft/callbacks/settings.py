@@ -19,6 +19,7 @@ from ltsft.sparse import (
     Hold,
     Masked,
     Metadata,
+    Rounds,
     Scope,
     ScopeRules,
     Selection,
@@ -75,8 +76,11 @@ def purpose_of(pl_module: LightningModule) -> str:
     return " ".join(str(about[key]) for key in ("task", "language") if about.get(key))
 
 
-_SEE_GRADIENTS = ("on_after_backward", "on_before_optimizer_step", "configure_gradient_clipping")
-"""Hooks in which one looks at gradients, or changes them."""
+_SEE_GRADIENTS = (
+    *("backward", "on_after_backward", "on_before_optimizer_step", "configure_gradient_clipping"),
+    *("optimizer_step", "optimizer_zero_grad", "on_before_zero_grad"),
+)
+"""Hooks in which one looks at gradients, changes them, or lets them go."""
 
 
 def default_hold(trainer: Trainer, pl_module: LightningModule) -> Hold:
@@ -141,8 +145,7 @@ def resolve_budget(
         LtsftError: If a budget is missing, or given to a selection that has none; or if nothing is
             maskable, and the selection needs entries.
     """
-    parameters = dict(named_parameters(root))
-    num_maskable = sum(parameters[name].numel() for name in scope.maskable)
+    num_maskable = _num_maskable(root, scope)
     if selection.needs_entries and not num_maskable:
         raise LtsftError(
             f"`sparse.scope` is expected to leave entries to choose from for "
@@ -163,6 +166,25 @@ def resolve_budget(
             "`sparse.budget.num_params`, `.density` and `.reduction_factor`."
         )
     return budget.resolve(root, num_maskable)
+
+
+def _num_maskable(root: nn.Module, scope: Scope) -> int:
+    parameters = dict(named_parameters(root))
+    return sum(parameters[name].numel() for name in scope.maskable)
+
+
+def check_rounds(rounds: Rounds, root: nn.Module, scope: Scope, num_params: int) -> None:
+    """Refuse more rounds of selection than there is to select.
+
+    Raises:
+        LtsftError: If a round would select nothing.
+    """
+    num_maskable = _num_maskable(root, scope)
+    if num_params and min(rounds.num_selected(num_maskable, num_params)) < 1:
+        raise LtsftError(
+            f"`sparse.rounds` is expected to leave each of its rounds an entry to select, but got "
+            f"{rounds.num} rounds for {num_params:,} of {num_maskable:,} entries; take fewer."
+        )
 
 
 def check_resumable(state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from ltsft.callbacks.settings import (
     check_folder,
     check_metadata,
     check_order,
+    check_rounds,
     default_hold,
     purpose_of,
     resolve_budget,
@@ -214,10 +215,12 @@ class SparseMaskCallback(Callback):
         root = getattr(pl_module, "sft_root", pl_module)
         scope = resolve_scope(self.scope_rules, pl_module, root)
         check_metadata(pl_module)
+        num_params = resolve_budget(self.budget, self.selection, root, scope)
+        check_rounds(self.rounds, root, scope, num_params)
         self._fit = Fit(
             root,
             scope,
-            num_params=resolve_budget(self.budget, self.selection, root, scope),
+            num_params=num_params,
             clock=Clock(self.program, {"dense": self.dense, "sparse": self.sparse}, trainer),
             keeper=Keeper(Monitor(self.monitor, self.mode, pl_module)),
             hold=self.hold or default_hold(trainer, pl_module),
@@ -241,6 +244,7 @@ class SparseMaskCallback(Callback):
         # Not in `setup`: under DDP all ranks hold the first rank's weights only now.
         self.fit.take_initial(purpose_of(pl_module))  # θ⁰
         self.fit.hold_what_stays(trainer)
+        self.fit.schedules.remember(trainer)
         self.fit.clock.check_step(self.rewinding.step, trainer)
         self.fit.random.restore(trainer)
         self.fit.random.restart_loader(trainer)

@@ -2,12 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from itertools import product
+from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     BaseFinetuning,
     EarlyStopping,
+    ModelCheckpoint,
     ModelPruning,
     StochasticWeightAveraging,
     WeightAveraging,
@@ -165,6 +169,46 @@ def tell_samplers(trainer: Trainer, phase: str, number: int) -> None:
         sampler = getattr(loader, "batch_sampler", None)
         if sampler is not None and hasattr(sampler, "set_pass"):
             sampler.set_pass(phase, number)
+
+
+class Schedules:
+    """What learning-rate schedules were before training.
+
+    A module may keep one and give the same object for each phase, spent by the one before.
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[Any, dict[str, Any]] = {}
+
+    def remember(self, trainer: Trainer) -> None:
+        """Keep the state of each schedule there is."""
+        for config in trainer.strategy.lr_scheduler_configs:
+            self._states[config.scheduler] = deepcopy(config.scheduler.state_dict())
+
+    def begin_anew(self, trainer: Trainer) -> None:
+        """Put back that of schedules that are the ones of then."""
+        for config in trainer.strategy.lr_scheduler_configs:
+            schedule: Any = config.scheduler
+            if schedule in self._states:
+                schedule.load_state_dict(deepcopy(self._states[schedule]))
+                groups = schedule.optimizer.param_groups
+                for group, rate in zip(groups, schedule.get_last_lr(), strict=True):
+                    group["lr"] = rate
+
+
+def forget_scores(trainer: Trainer) -> None:
+    """Let no metric of one phase count in the next.
+
+    A schedule that goes by a metric would compare with it; and the best checkpoint of all would be
+    one of a dense phase, in which every weight moves.
+    """
+    trainer._logger_connector._callback_metrics.clear()
+    for saver in trainer.checkpoint_callbacks:
+        if isinstance(saver, ModelCheckpoint) and saver.monitor:
+            saver.best_k_models, saver.best_model_score = {}, None
+            saver.best_model_path = saver.kth_best_model_path = ""
+            worst = "-inf" if saver.mode == "max" else "inf"
+            saver.kth_value = torch.tensor(float(worst))
 
 
 def advance_schedules(trainer: Trainer, num_steps: int) -> None:

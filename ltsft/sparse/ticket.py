@@ -102,6 +102,7 @@ class Ticket:
         self._rest: dict[str, str] = {}  # digests of the others then
         self.mask: Mask | None = None
         self.base_digests = base_digests(module, self.scope.maskable)
+        self._frozen = base_digests(module, self.scope.frozen)
         self._selected_by: str | None = None
 
     # ------------------------------------------------------------------ weights
@@ -328,12 +329,14 @@ class Ticket:
         return ((name, self.parameters[name], mask.indices_of(name)) for name in mask)
 
     def moved(self) -> list[str]:
-        """Names of parameters in which an unselected entry differs from θ⁰."""
+        """Names of parameters in which an unselected or frozen entry differs from θ⁰."""
+        now = base_digests(self.module, self._frozen)
+        frozen = [name for name, digest in self._frozen.items() if now[name] != digest]
         if self._rest:
-            return [
+            return frozen + [
                 n for n, p, indices in self.selected() if rest_digest(p, indices) != self._rest[n]
             ]
-        return [
+        return frozen + [
             name
             for name, parameter, unselected in self.unselected()
             if not torch.equal(parameter.detach()[unselected], self.initial[name][unselected])
@@ -379,6 +382,7 @@ class Ticket:
             "early": self.early,
             "mask": None if self.mask is None else self.mask.indices(),
             "base_digests": self.base_digests,
+            "frozen": self._frozen,
             "selected_by": self._selected_by,
             "purpose": self.purpose,
         }
@@ -396,6 +400,7 @@ class Ticket:
         self.start = here(state["start"]) or self.initial
         self.early = here(state["early"])
         self.base_digests = state["base_digests"]
+        self._frozen = state["frozen"]
         self._selected_by = state["selected_by"]
         self.purpose = state.get("purpose", "")
         if state["mask"] is not None:

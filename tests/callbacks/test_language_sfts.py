@@ -127,3 +127,33 @@ def test_a_missing_file_is_found_before_the_first_batch(tmp_path):
     with pytest.raises(LtsftError, match="no such file"):
         trainer(LanguageSfts({"cc": str(tmp_path / "none")})).test(module, Data())
     assert module.seen == []
+
+
+def shifted(code, shift):
+    delta = SparseDelta((1, 1), torch.tensor([0]), torch.tensor([shift]))
+    return {code: SparseFineTuning({"layer.weight": delta})}
+
+
+def loader(*batches):
+    return DataLoader(list(batches), batch_size=None, collate_fn=dict)
+
+
+def test_a_batch_as_torch_collates_it():
+    """One language, said for each example."""
+    module = Recorder()
+    trainer(LanguageSfts(shifted("aa", 1.0))).test(module, loader({"language": ["aa", "aa"]}))
+    assert module.seen == [(["aa", "aa"], 11.0)]
+
+
+@pytest.mark.parametrize("batch", [{}, {"language": ["aa", "bb"]}, {"language": torch.ones(1)}])
+def test_a_batch_that_does_not_say_its_language(batch):
+    """It would be scored without any fine-tuning."""
+    run = trainer(LanguageSfts(shifted("aa", 1.0)))
+    with pytest.raises(LtsftError, match=r"`batch\[\"language\"\]` is expected to be the one"):
+        run.test(Recorder(), loader(batch))
+
+
+def test_fine_tunings_of_other_languages_than_there_are():
+    run = trainer(LanguageSfts(shifted("hbs", 1.0)))
+    with pytest.warns(match="has hbs, but batches are of hsb: no fine-tuning was put in place"):
+        run.test(Recorder(), loader({"language": "hsb"}, {"language": "hsb"}))

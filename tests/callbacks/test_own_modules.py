@@ -9,7 +9,16 @@ from torch import nn
 
 from ltsft.callbacks import Phase
 from ltsft.errors import LtsftError
-from ltsft.sparse import LargestChange, Mask, ScopeRules, Selection, select_largest
+from ltsft.sparse import (
+    Compact,
+    Growing,
+    LargestChange,
+    Mask,
+    Masked,
+    ScopeRules,
+    Selection,
+    select_largest,
+)
 from tests.callbacks.plain import Plain, callback, data, trainer, values
 
 
@@ -265,3 +274,92 @@ def test_a_checkpoint_of_something_else(tmp_path):
     plain.save_checkpoint(tmp_path / "x.ckpt")
     with pytest.raises(LtsftError, match=r"x.ckpt has no state of one; load its weights"):
         trainer(callback()).fit(Plain(), data(), ckpt_path=tmp_path / "x.ckpt")
+
+
+class Unfreezes(Callback):
+    """A part is frozen at the start and trains from the second pass on."""
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == 1:
+            module.layers[0].requires_grad_(True)
+
+
+@pytest.mark.parametrize("hold", [Compact(), Masked()])
+def test_what_was_frozen_and_moved_is_noticed(hold):
+    """It would not be in the fine-tuning."""
+    module = Plain()
+    module.layers[0].requires_grad_(False)
+    sft = callback(5, Phase(max_epochs=2), Phase(max_epochs=2), hold=hold)
+    with pytest.raises(LtsftError, match=r"they moved in layers.0.weight, layers.0.bias"):
+        trainer(sft, Unfreezes()).fit(module, data())
+
+
+class KeepsSchedule(Plain):
+    """Makes its optimizer and schedule once, and returns them each time it is asked."""
+
+    def configure_optimizers(self):
+        if not hasattr(self, "kept"):
+            self.kept = self.make()
+        return self.kept
+
+    def make(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class MakesSchedule(KeepsSchedule):
+    def configure_optimizers(self):
+        return self.make()
+
+
+def test_a_schedule_that_a_module_keeps_starts_afresh():
+    """As one that is made anew for each phase; with a spent one nothing would move."""
+    sfts = []
+    for module in (KeepsSchedule(), MakesSchedule()):
+        sft = callback(10, Phase(max_steps=12), Phase(max_steps=6))
+        trainer(sft).fit(module, data())
+        sfts.append(sft.sft)
+    assert sfts[0] == sfts[1]
+
+
+class OnPlateau(Plain):
+    """Its schedule looks at the metric in the middle of a pass, before any validation of it."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        config = {"scheduler": self.schedule, "interval": "step", "frequency": 2}
+        config |= {"monitor": "val_loss", "strict": False}
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def on_train_batch_end(self, *_):
+        self.bests = [*getattr(self, "bests", []), self.schedule.best]
+
+
+def test_no_metric_of_one_phase_counts_in_the_next():
+    module = OnPlateau()
+    sft = callback(10, Phase(max_steps=8), Phase(max_steps=8))
+    trainer(sft, val_check_interval=4).fit(module, data(num=32), data(seed=2))
+    dense, sparse = module.bests[:8], module.bests[8:]
+    assert dense[-1] < float("inf")
+    assert sparse[2] == dense[2] == float("inf")
+    assert sparse[-1] < float("inf")
+
+
+def test_the_best_checkpoint_is_one_of_the_sparse_phase(tmp_path):
+    """Where every entry that is not selected is as at the start."""
+    saver = ModelCheckpoint(tmp_path, monitor="val_loss", filename="{step}")
+    module, sft = Plain(), callback(3, Phase(max_steps=60), Phase(max_steps=10), monitor="val_loss")
+    before = values(module)
+    sft.mode = "min"
+    trainer(sft, saver, enable_checkpointing=True).fit(module, data(), data(seed=2))
+    state = torch.load(saver.best_model_path)["state_dict"]
+    moved = sum(int((state[name] != value).sum()) for name, value in before.items())
+    assert 0 < moved <= 3
+
+
+def test_more_rounds_than_entries_are_refused():
+    sft = callback(3, Phase(max_steps=2), Phase(max_steps=2), rounds=Growing(4))
+    with pytest.raises(LtsftError, match="got 4 rounds for 3 of 83 entries; take fewer"):
+        trainer(sft).fit(Plain(), data())
