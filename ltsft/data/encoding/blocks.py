@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ltsft.data.encoding.tokenization import SECONDS_BEFORE_A_BAR, without_limits
+from ltsft.data.encoding.tokenization import SECONDS_BEFORE_A_BAR
 from ltsft.errors import LtsftError
 
 if TYPE_CHECKING:
@@ -69,11 +69,10 @@ def cut_blocks(
         mininterval=1.0,
         disable=None if progress else True,  # None: where stderr is no terminal
     )
-    backend = without_limits(tokenizer)
     while batch := list(islice(waiting, LINES_AT_ONCE)):
-        encoded = backend.encode_batch_fast(batch, add_special_tokens=False)
-        for line, encoding in zip(batch, encoded, strict=True):
-            ids = encoding.ids
+        # Not verbose: lines longer than the model takes are cut here, so the warning misleads.
+        encoded = tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
+        for line, ids in zip(batch, encoded, strict=True):
             tokens.extend(ids)
             sample = sample or (line if ids else "")
         bar.update(len(batch))

@@ -1,11 +1,8 @@
 """From words to sub-words, and where the words went."""
 
-import json
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from ltsft.batch import NOWHERE
@@ -15,7 +12,6 @@ from ltsft.data.encoding.ragged import Ragged
 from ltsft.data.encoding.tokenizer import words_need_a_space
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
     from transformers.tokenization_utils_base import BatchEncoding
 
@@ -52,53 +48,26 @@ def tokenize_words(
     spaced = words_need_a_space(tokenizer)
 
     def make() -> Columns:
+        input_ids, word_ids, word_starts = [], [], []
         texts = [[f" {word}" for word in words] for words in sentences] if spaced else sentences
-        backend = without_limits(tokenizer)
-        backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
-        input_ids, words, lengths = array("i"), array("i"), []
-        for start in _in_thousands(len(texts), progress):
-            part = [list(words) for words in texts[start : start + EXAMPLES_AT_ONCE]]
-            # Not the fast one, which knows of no words either.
-            for encoding in backend.encode_batch(part, is_pretokenized=True):
-                ids = encoding.ids
-                lengths.append(len(ids))
-                input_ids.extend(ids)
-                words.extend(NOWHERE if word is None else word for word in encoding.word_ids)
-        backend.no_truncation()
-        ends = torch.tensor(lengths, dtype=torch.int64).cumsum(0)
-        word_ids = torch.tensor(words, dtype=torch.int32)
-        return {
-            "input_ids": Ragged(torch.tensor(input_ids, dtype=torch.int32), ends),
-            "word_ids": Ragged(word_ids, ends.clone()),
-            "word_starts": _first_pieces(word_ids, ends, list(map(len, sentences))),
-        }
+        for start, encoded in encode(
+            texts, tokenizer, progress, is_split_into_words=True, max_length=max_length
+        ):
+            input_ids += encoded["input_ids"]
+            for number in range(len(encoded["input_ids"])):
+                words = [NOWHERE if w is None else w for w in encoded.word_ids(number)]
+                starts = [NOWHERE] * len(sentences[start + number])
+                for position, word in reversed(list(enumerate(words))):
+                    if word != NOWHERE:
+                        starts[word] = position
+                word_ids.append(words)
+                word_starts.append(starts)
+        rows = {"input_ids": input_ids, "word_ids": word_ids, "word_starts": word_starts}
+        return {name: Ragged.of(values) for name, values in rows.items()}
 
-    words = digest(json.dumps(list(words), ensure_ascii=False) for words in sentences)
+    words = digest(part for words in sentences for part in (str(len(words)), *words))
     settings = [tokenizer_digest(tokenizer), str(max_length), *(["spaced"] if spaced else [])]
     return cached_columns(["words", words, *settings], make)
-
-
-def _first_pieces(word_ids: Tensor, ends: Tensor, num_words: list[int]) -> Ragged:
-    """Where in its sentence each word begins.
-
-    Args:
-        word_ids: Number of the word that each sub-word belongs to, sentence after sentence.
-        ends: Where in them each sentence ends, [N].
-        num_words: Words of each sentence, [N].
-
-    Returns:
-        Positions of first sub-words, -1 where there is none.
-    """
-    ends_of_words = torch.tensor(num_words, dtype=torch.int64).cumsum(0)
-    starts = torch.full((sum(num_words),), NOWHERE, dtype=torch.int32)
-    begins = torch.diff(word_ids, prepend=torch.tensor([NOWHERE], dtype=torch.int32)) != 0
-    begins[ends[:-1][ends[:-1] < len(begins)]] = True  # a sentence of one piece, after another
-    at = (begins & (word_ids != NOWHERE)).nonzero().flatten()
-    sentence = torch.searchsorted(ends, at, right=True)
-    before = torch.cat([ends.new_zeros(1), ends])[sentence]
-    words_before = torch.cat([ends.new_zeros(1), ends_of_words])[sentence]
-    starts[words_before + word_ids[at]] = (at - before).int()
-    return Ragged(starts, ends_of_words)
 
 
 def tokenize_texts(
@@ -137,7 +106,7 @@ def tokenize_texts(
                 rows.setdefault(name, []).extend(encoded[name])
         return {name: Ragged.of(values) for name, values in sorted(rows.items())}
 
-    texts = digest(json.dumps(list(texts), ensure_ascii=False) for texts in examples)
+    texts = digest(part for texts in examples for part in (str(len(texts)), *texts))
     settings = [tokenizer_digest(tokenizer), str(tokenizer.model_input_names), str(max_length)]
     return cached_columns(["texts", texts, *settings], make)
 
@@ -164,39 +133,21 @@ def encode(
     Yields:
         Number of the first text, and the encoding of it and the next ones.
     """
-    for start in _in_thousands(len(texts), progress):
+    from transformers.utils import logging
+
+    starts = range(0, len(texts), EXAMPLES_AT_ONCE)
+    for start in logging.tqdm(
+        starts,
+        desc="tokenising",
+        unit="example",
+        unit_scale=EXAMPLES_AT_ONCE,
+        delay=SECONDS_BEFORE_A_BAR,
+        disable=None if progress else True,  # None: where stderr is no terminal
+    ):
         batch = slice(start, start + EXAMPLES_AT_ONCE)
         if pairs is not None:
             options["text_pair"] = list(pairs[batch])
         yield start, tokenizer(list(texts[batch]), truncation=truncation, verbose=False, **options)
-
-
-def without_limits(tokenizer: "PreTrainedTokenizerFast") -> "Tokenizer":
-    """What is inside of a fast tokenizer, neither cutting nor padding texts.
-
-    Its `encode_batch_fast` leaves out which characters a sub-word stands for, and makes no lists
-    that nobody reads.
-    """
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()  # what the last call left; each call sets its own
-    backend.no_padding()
-    return backend
-
-
-def _in_thousands(number: int, progress: bool) -> Iterator[int]:
-    """Every thousandth number below one, with a bar if it takes long."""
-    from transformers.utils import logging
-
-    return iter(
-        logging.tqdm(
-            range(0, number, EXAMPLES_AT_ONCE),
-            desc="tokenising",
-            unit="example",
-            unit_scale=EXAMPLES_AT_ONCE,
-            delay=SECONDS_BEFORE_A_BAR,
-            disable=None if progress else True,  # None: where stderr is no terminal
-        )
-    )
 
 
 def cached_columns(key: list[str], make: Callable[[], Columns]) -> Columns:
@@ -216,5 +167,7 @@ def cached_columns(key: list[str], make: Callable[[], Columns]) -> Columns:
 
 def tokenizer_digest(tokenizer: "PreTrainedTokenizerFast") -> str:
     """A digest of all that decides what a fast tokenizer makes of a text."""
-    backend = without_limits(tokenizer)
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # what the last call left; each call sets its own
+    backend.no_padding()
     return digest([backend.to_str(), *map(str, tokenizer.all_special_tokens)])
