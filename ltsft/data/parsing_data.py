@@ -10,7 +10,8 @@ from typing_extensions import override
 from ltsft.atomic import write_text
 from ltsft.batch import NOWHERE, UNKNOWN
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenization import Columns, tokenize_words
+from ltsft.data.encoding.tokenization import Columns
+from ltsft.data.encoding.words import tokenize_words
 from ltsft.data.formats.conllu import Sentence, format_sentence
 from ltsft.data.labelled_data import LabelledData
 from ltsft.data.labels import RELATIONS

@@ -10,7 +10,8 @@ from typing_extensions import override
 from ltsft.atomic import write_text
 from ltsft.batch import UNKNOWN
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenization import Columns, tokenize_words
+from ltsft.data.encoding.tokenization import Columns
+from ltsft.data.encoding.words import tokenize_words
 from ltsft.data.formats.conllu import format_sentence
 from ltsft.data.formats.iob2 import count_stray, format_iob2
 from ltsft.data.labelled_data import LabelledData

@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
-from ltsft.data.encoding.tokenization import tokenize_words
 from ltsft.data.encoding.tokenizer import load_tokenizer
+from ltsft.data.encoding.words import tokenize_words
 from ltsft.errors import LtsftError
 from ltsft.exchange.plain_checkpoint import HEAD_OF_TASK, HEADS, compose, save
 from ltsft.sparse import LargestChange, Metadata, SparseDelta, SparseFineTuning, Ticket

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,8 +36,8 @@ class Ragged(Sequence[Tensor]):
         for row in rows:
             values.extend(row)
             ends.append(len(values))
-        # Copies: torch cannot hold on to an array's memory, and takes no empty one.
-        return cls(torch.tensor(values, dtype=torch.int32), torch.tensor(ends, dtype=torch.int64))
+        # By way of their buffers; torch would look at each number.
+        return cls(torch.from_numpy(np.array(values)), torch.from_numpy(np.array(ends)))
 
     @property
     def lengths(self) -> Tensor:

@@ -1,73 +1,21 @@
-"""From words to sub-words, and where the words went."""
+"""From texts and pairs of texts to sub-words."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ltsft.batch import NOWHERE
 from ltsft.data.encoding.cache import cached
 from ltsft.data.encoding.digest import digest
+from ltsft.data.encoding.portions import portions
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenizer import words_need_a_space
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
     from transformers.tokenization_utils_base import BatchEncoding
 
-EXAMPLES_AT_ONCE = 1000
-"""Texts that the tokenizer divides over all cores at a time."""
-
-SECONDS_BEFORE_A_BAR = 2.0
-
 Columns = dict[str, Ragged]
 """Whole numbers of all examples, by what they are."""
-
-
-def tokenize_words(
-    sentences: Sequence[Sequence[str]],
-    tokenizer: "PreTrainedTokenizerFast",
-    max_length: int,
-    *,
-    progress: bool = True,
-) -> Columns:
-    """Tokenise sentences word by word; what was tokenised before comes from the cache.
-
-    Args:
-        sentences: Words of each sentence.
-        tokenizer: A fast tokenizer.
-        max_length: Sub-words to keep, special tokens included.
-        progress: Show a bar if it takes long.
-
-    Returns:
-        For each sentence of W words and T sub-words: `input_ids` [T]; `word_ids` [T], the number of
-        the word that a sub-word belongs to, -1 for special tokens; `word_starts` [W], the position
-        of a word's first sub-word, -1 if `max_length` cut the word off or the tokenizer leaves
-        nothing of it (a lone control character).
-    """
-    spaced = words_need_a_space(tokenizer)
-
-    def make() -> Columns:
-        input_ids, word_ids, word_starts = [], [], []
-        texts = [[f" {word}" for word in words] for words in sentences] if spaced else sentences
-        for start, encoded in encode(
-            texts, tokenizer, progress, is_split_into_words=True, max_length=max_length
-        ):
-            input_ids += encoded["input_ids"]
-            for number in range(len(encoded["input_ids"])):
-                words = [NOWHERE if w is None else w for w in encoded.word_ids(number)]
-                starts = [NOWHERE] * len(sentences[start + number])
-                for position, word in reversed(list(enumerate(words))):
-                    if word != NOWHERE:
-                        starts[word] = position
-                word_ids.append(words)
-                word_starts.append(starts)
-        rows = {"input_ids": input_ids, "word_ids": word_ids, "word_starts": word_starts}
-        return {name: Ragged.of(values) for name, values in rows.items()}
-
-    words = digest(part for words in sentences for part in (str(len(words)), *words))
-    settings = [tokenizer_digest(tokenizer), str(max_length), *(["spaced"] if spaced else [])]
-    return cached_columns(["words", words, *settings], make)
 
 
 def tokenize_texts(
@@ -133,21 +81,14 @@ def encode(
     Yields:
         Number of the first text, and the encoding of it and the next ones.
     """
-    from transformers.utils import logging
-
-    starts = range(0, len(texts), EXAMPLES_AT_ONCE)
-    for start in logging.tqdm(
-        starts,
-        desc="tokenising",
-        unit="example",
-        unit_scale=EXAMPLES_AT_ONCE,
-        delay=SECONDS_BEFORE_A_BAR,
-        disable=None if progress else True,  # None: where stderr is no terminal
-    ):
-        batch = slice(start, start + EXAMPLES_AT_ONCE)
+    for numbers in portions(range(len(texts)), "example", progress):
+        batch = slice(numbers[0], numbers[-1] + 1)
         if pairs is not None:
             options["text_pair"] = list(pairs[batch])
-        yield start, tokenizer(list(texts[batch]), truncation=truncation, verbose=False, **options)
+        yield (
+            batch.start,
+            tokenizer(list(texts[batch]), truncation=truncation, verbose=False, **options),
+        )
 
 
 def cached_columns(key: list[str], make: Callable[[], Columns]) -> Columns:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from ltsft.data.encoding.blocks import cut_blocks, special_tokens
+from ltsft.data.encoding.blocks import cut_blocks
 from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.errors import LtsftError
 
@@ -17,7 +17,7 @@ def test_large_corpora_show_a_bar(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On a terminal; a log on disk would be full of carriage returns."""
-    monkeypatch.setattr("ltsft.data.encoding.blocks.SECONDS_BEFORE_A_BAR", 0)
+    monkeypatch.setattr("ltsft.data.encoding.portions.SECONDS_BEFORE_A_BAR", 0)
     tokenizer = load_tokenizer(make_tokenizer(), 10)
     cut_blocks(["abcd"] * 20_000, tokenizer, 10, option="k")
     assert capsys.readouterr().err == ""
@@ -50,9 +50,3 @@ def test_too_little_text(make_tokenizer: Callable[..., str]) -> None:
     assert len(cut_blocks(["abcde"], tokenizer, 4, option="k", min_blocks=2)[0]) == 2
     with pytest.raises(LtsftError, match=r"it has 1 tokens; give more text\."):
         cut_blocks(["a"], tokenizer, 6, option="k", min_blocks=2)
-
-
-def test_special_tokens(make_tokenizer: Callable[..., str]) -> None:
-    tokenizer = load_tokenizer(make_tokenizer(1), 6)
-    ids = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
-    assert special_tokens(tokenizer, "a") == special_tokens(tokenizer, "abc d") == ids

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from ltsft.data.encoding.tokenization import tokenize_words
 from ltsft.data.encoding.tokenizer import load_tokenizer
+from ltsft.data.encoding.words import tokenize_words
 from tests.constructions import (
     byte_level,
     deberta,

@@ -1,9 +1,9 @@
-"""Words and texts to sub-words, against the tokenizer asked for one example at a time."""
+"""Texts to sub-words, against the tokenizer asked for one example at a time."""
 
 import random
 from collections.abc import Callable
 
-from ltsft.data.encoding.tokenization import tokenize_texts, tokenize_words, tokenizer_digest
+from ltsft.data.encoding.tokenization import tokenize_texts, tokenizer_digest
 from ltsft.data.encoding.tokenizer import load_tokenizer
 
 Make = Callable[..., str]
@@ -11,27 +11,6 @@ Make = Callable[..., str]
 
 def random_words(rng: random.Random, num: int) -> list[str]:
     return ["".join(rng.choices("abcde", k=rng.randrange(1, 5))) for _ in range(num)]
-
-
-def test_words(make_tokenizer: Make) -> None:
-    """Also beyond the thousand that are tokenised at a time; what is cut off begins nowhere."""
-    tokenizer = load_tokenizer(make_tokenizer(), 12)
-    rng = random.Random(0)
-    sentences = [random_words(rng, rng.randrange(1, 7)) for _ in range(1203)]
-    sentences[5][0] = "\a"
-    columns = tokenize_words(sentences, tokenizer, 12, progress=False)
-    assert {name: len(rows) for name, rows in columns.items()} == dict.fromkeys(columns, 1203)
-    for number in (0, 5, 999, 1000, 1202):
-        pieces, word_ids, starts = [], [-1], []
-        for position, word in enumerate(sentences[number]):
-            letters = [] if word == "\a" else list(word)
-            starts.append(1 + len(pieces) if letters and len(pieces) < 10 else -1)
-            pieces += [letters[0], *(f"##{letter}" for letter in letters[1:])] if letters else []
-            word_ids += [position] * len(letters)
-        kept = ["[CLS]", *pieces[:10], "[SEP]"]
-        assert tokenizer.convert_ids_to_tokens(columns["input_ids"][number].tolist()) == kept
-        assert columns["word_ids"][number].tolist() == [*word_ids[:11], -1]
-        assert columns["word_starts"][number].tolist() == starts
 
 
 def test_texts(make_tokenizer: Make) -> None:

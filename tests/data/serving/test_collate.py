@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from ltsft.data.encoding.ragged import Ragged
-from ltsft.data.encoding.tokenization import tokenize_words
 from ltsft.data.encoding.tokenizer import load_tokenizer
+from ltsft.data.encoding.words import tokenize_words
 from ltsft.data.serving.collate import Collator
 from ltsft.data.serving.examples import LanguageExamples
 
