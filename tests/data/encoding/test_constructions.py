@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from ltsft.data.encoding.blocks import cut_blocks
 from ltsft.data.encoding.tokenizer import load_tokenizer
 from ltsft.data.encoding.words import tokenize_words
 from tests.constructions import (
@@ -83,3 +84,19 @@ def test_running_text_is_tokenised_as_the_model_does(name):
     for line in LINES:
         expected = [as_saved(text)["input_ids"] for text in (line, f" {line}")]
         assert loaded(line)["input_ids"] in expected
+
+
+def test_blocks_have_the_pieces_of_each_line(name):
+    """Against the tokenizer that was saved, asked line by line; one that cut the last call too."""
+    as_saved = AutoTokenizer.from_pretrained(name)
+    tokenizer = load_tokenizer(name, 128)
+    tokenizer(LINES, truncation=True, max_length=3, padding=True)
+    expected = []
+    for line in LINES:
+        pieces = as_saved(line, add_special_tokens=False)["input_ids"]
+        spaced = as_saved(f" {line}", add_special_tokens=False)["input_ids"]
+        same = tokenizer(line, add_special_tokens=False)["input_ids"]
+        assert same in (pieces, spaced)
+        expected += same
+    blocks, is_text = cut_blocks(LINES, tokenizer, 8, option="x")
+    assert blocks[:, is_text].flatten().tolist() == expected[: len(blocks) * int(is_text.sum())]
