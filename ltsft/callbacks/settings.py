@@ -58,7 +58,7 @@ def check_metadata(pl_module: LightningModule) -> None:
     """Refuse what a module says of its fine-tuning, if it cannot be noted in the file.
 
     Raises:
-        LtsftError: If ``sft_metadata`` is no method that returns fields of `Metadata`.
+        LtsftError: If ``sft_metadata`` is no method that returns fields of `Metadata` for JSON.
     """
     tell = getattr(pl_module, "sft_metadata", dict)
     about = tell() if callable(tell) else tell
@@ -68,6 +68,13 @@ def check_metadata(pl_module: LightningModule) -> None:
             "`sft_metadata` is expected to be a method that returns a mapping of fields of "
             f"`Metadata` ({', '.join(known)}), but got {about!r}."
         )
+    try:
+        Metadata(**about).to_json()
+    except (TypeError, ValueError) as error:
+        raise LtsftError(
+            "`sft_metadata` is expected to return what JSON can hold (texts, numbers, lists), as "
+            f"it is noted in the file, but got {about!r}: {error}."
+        ) from error
 
 
 def purpose_of(pl_module: LightningModule) -> str:

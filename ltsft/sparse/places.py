@@ -136,9 +136,10 @@ def check_ties(model: nn.Module, sft: Parts) -> None:
     for names in tied_names(model).values():
         touched = [name for name in names if name in sft.entries]
         if touched and not set(names) <= set(sft.metadata.tied):
+            other = next(name for name in reversed(names) if name != touched[0])
             raise LtsftError(
                 f"`{touched[0]}` is expected to have weights of its own as in training, but this "
-                f"model ties it to `{next(n for n in names if n not in touched)}`; untie first "
+                f"model ties it to `{other}`; untie first "
                 "(`ltsft.modules.untie_output_embeddings(model)`)."
             )
 

@@ -30,6 +30,15 @@ from ltsft.tasks.labels import settle_labels
 from ltsft.tasks.schedule import linear_to_zero
 from ltsft.tasks.trained_slot import TrainedSlot
 
+_CLASS_OF_TASK = {
+    "pos": "Tagger",
+    "ner": "Tagger",
+    "dp": "Parser",
+    "nli": "SentenceClassifier",
+    "qa": "QuestionAnswering",
+}
+"""Name of a task -> the class in this room that gives it; users may give others."""
+
 
 class Task(LightningModule, ABC):
     """A pretrained model with the head of a task, trained by AdamW with a rate that falls to 0.
@@ -144,7 +153,8 @@ class Task(LightningModule, ABC):
             )
             self._fresh |= self._adapter.parameters.keys()
         heads: set[str] = set()
-        for sft in sfts:
+        for name, sft in zip(self.base_sfts, sfts, strict=False):
+            self._check_task(name, sft)
             takes_head = self.takes_head_of(sft)
             sft.apply(self.model, whole=None if takes_head else False)
             heads |= sft.whole.keys() if takes_head else set()
@@ -165,6 +175,20 @@ class Task(LightningModule, ABC):
     def takes_head_of(self, sft: SparseFineTuning) -> bool:
         """Whether the whole tensors of a fine-tuning belong to this task."""
         return sft.metadata.head != "language"
+
+    def _check_task(self, name: str, sft: SparseFineTuning) -> None:
+        """Refuse another task's fine-tuning, whose head would not be, or be taken for, this one's.
+
+        Raises:
+            LtsftError: If it is of a task that another class is for.
+        """
+        owner = _CLASS_OF_TASK.get(sft.metadata.task or "")
+        if owner and owner not in (cls.__name__ for cls in type(self).__mro__):
+            raise LtsftError(
+                f"`model.init_args.base_sfts` is expected to be of languages or of this task, but "
+                f"{name} is of the task {sft.metadata.task}, which {owner} does and "
+                f"{type(self).__name__} does not; name another, or set `--model {owner}`."
+            )
 
     def _settle_labels(self, labels: list[str] | None, sfts: list[SparseFineTuning]) -> list[str]:
         inventories: dict[str, list[str]] = {}

@@ -39,6 +39,10 @@ class MaskedLM(Task):
         self._build()
 
     @override
+    def _check_task(self, name: str, sft: SparseFineTuning) -> None:
+        """Nothing: over a task too its own head is a pretrained one."""
+
+    @override
     def _prepare_model(self) -> None:
         untie_output_embeddings(self.model)
         output = self.model.get_output_embeddings()

@@ -71,6 +71,7 @@ def test_a_folder_that_cannot_be_written(place):
         ("sft_metadata", {"task": "x"}, "`sft_metadata` is expected to be a method that returns"),
         ("sft_metadata", lambda: None, "`sft_metadata` .* a mapping .* but got None"),
         ("sft_metadata", lambda: {"foo": 1}, "`sft_metadata` .* fields of `Metadata` .*task"),
+        ("sft_metadata", lambda: {"base_model": Path("x")}, "what JSON can hold .* PosixPath"),
     ],
 )
 def test_what_a_module_says_of_itself(name, value, match):

@@ -372,6 +372,14 @@ def test_a_head_whose_outputs_the_model_calls_otherwise(names, fits):
     one.without_whole().apply(model).revert()
 
 
+def test_entries_in_both_of_what_the_model_ties():
+    weights = ("encoder.emb.weight", "out.weight")
+    delta = SparseDelta((20, 4), torch.tensor([1]), torch.ones(1))
+    both = SparseFineTuning(dict.fromkeys(weights, delta))
+    with pytest.raises(LtsftError, match=r"expected to have weights of its own .* ties it to `out"):
+        both.apply(Net(tied=True))
+
+
 def test_base_digests_see_through_what_is_applied():
     model = Net()
     expected = base_digests(model, ["encoder.emb.weight", "encoder.lin.weight"])

@@ -7,6 +7,7 @@ import torch
 
 from ltsft.data import ParsingData, TaggingData
 from ltsft.errors import LtsftError
+from ltsft.sparse import Metadata, SparseFineTuning
 from ltsft.tasks import Parser, SentenceClassifier, Tagger
 from tests.tiny import save_base
 
@@ -82,3 +83,15 @@ def test_text_where_words_are_expected(base, given):
     classifier = SentenceClassifier(labels=["a", "b"], base_model=base)
     with pytest.raises(LtsftError, match=r"`texts` .* write `classify\(\[text\]\)`"):
         classifier.classify("a text")
+
+
+@pytest.mark.parametrize(
+    ("made_by", "task"), [(Tagger, "pos"), (Parser, "dp"), (SentenceClassifier, "nli")]
+)
+def test_another_task_s_fine_tuning_is_refused(base, made_by, task):
+    """It would answer from a head at random, or from the other's."""
+    metadata = Metadata(task=task, labels=["root", "O"])
+    SparseFineTuning({}, {}, metadata).save_pretrained("other")
+    for other in {Tagger, Parser, SentenceClassifier} - {made_by}:
+        with pytest.raises(LtsftError, match=rf"of the task {task}, which {made_by.__name__} does"):
+            other(base_model=base, base_sfts=["other"])
