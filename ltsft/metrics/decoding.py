@@ -41,6 +41,9 @@ def greedy_heads(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
 def decode_trees(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
     """Give each sentence its best tree with exactly one root.
 
+    Of equally good ones it is that of :func:`greedy_heads` with arcs from a word to itself left out
+    (the lowest index of equals), if that is a tree; else whichever the search comes to first.
+
     Args:
         arc_scores: Scores of the candidates, [B, W, W+1], on any device and of any type; minus
             infinity forbids an arc.
@@ -58,13 +61,32 @@ def decode_trees(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
     """
     scores = arc_scores.detach().to("cpu", torch.float64).numpy()
     masks = word_mask.cpu().numpy()
-    heads = np.full(masks.shape, NO_ANSWER, dtype=np.int64)
-    for sentence, mask in enumerate(masks):
-        words = np.flatnonzero(mask)
+    heads, settled = _greedy_trees(scores, masks)
+    for sentence in np.flatnonzero(~settled):
+        words = np.flatnonzero(masks[sentence])
         candidates = np.concatenate([[0], words + 1])
         tree = best_tree(scores[sentence][np.ix_(words, candidates)])
         heads[sentence, words] = candidates[tree]
     return torch.from_numpy(heads).to(arc_scores.device)
+
+
+def _greedy_trees(
+    scores: NDArray[np.float64], masks: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Step 1 of :func:`best_tree` for all sentences at once, and which of them it settles.
+
+    Returns:
+        Heads, [B, W], without meaning where a sentence is not settled; -1 where there is no word.
+    """
+    num_words = masks.shape[1]
+    arcs = np.where(np.pad(masks, ((0, 0), (1, 0)), constant_values=True)[:, None], scores, -np.inf)
+    itself = np.arange(num_words)
+    arcs[:, itself, itself + 1] = -np.inf
+    heads = arcs.argmax(-1)
+    best = np.take_along_axis(arcs, heads[..., None], -1)[..., 0]
+    # Where a word has a score that is no number, or infinity, `argmax` names one of them.
+    settled = (np.isfinite(best) | ~masks).all(-1) & _are_trees(heads, masks)
+    return np.where(masks, heads, NO_ANSWER), settled
 
 
 def complete_trees(heads: Tensor, is_word: Tensor) -> Tensor:
@@ -158,13 +180,17 @@ def is_tree(heads: NDArray[np.integer]) -> bool:
         >>> is_tree(np.array([0, 1])), is_tree(np.array([0, 0])), is_tree(np.array([0, 3, 2]))
         (True, False, False)
     """
-    if len(heads) == 0:
-        return True
-    ancestors = np.concatenate([[0], heads])
+    return bool(_are_trees(heads[None], np.ones((1, len(heads)), dtype=np.bool_))[0])
+
+
+def _are_trees(heads: NDArray[np.integer], masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the heads of the words of each sentence form a tree with exactly one root, [B]."""
+    ancestors = np.pad(np.where(masks, heads, 0), ((0, 0), (1, 0)))
     # Each round doubles the distance: a path in a tree has at most n arcs.
-    for _ in range(len(heads).bit_length()):
-        ancestors = ancestors[ancestors]
-    return bool((heads == 0).sum() == 1 and (ancestors == 0).all())
+    for _ in range(masks.shape[1].bit_length()):
+        ancestors = np.take_along_axis(ancestors, ancestors, 1)
+    num_roots = ((heads == 0) & masks).sum(1)
+    return (num_roots == masks.any(1)) & (ancestors == 0).all(1)
 
 
 def _best_over_root_words(arcs: NDArray[np.float64]) -> NDArray[np.int64]:

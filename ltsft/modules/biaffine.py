@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_MAX_PAIRS = 1024
-"""Pairs scored at once: 1024 x 37 relations x 769 features are 117 MB in float32."""
+_MAX_PAIRS = 512
+"""Pairs scored at once: 512 x 37 relations x 769 features are 58 MB in float32. Twice as many took
+a fifth longer a pair: so large a tensor is new memory each time."""
 
 
 class Biaffine(nn.Module):
@@ -80,18 +81,46 @@ class Biaffine(nn.Module):
             x, y, weight = self._operands(x, y)
             # `F.bilinear` is the same function, but its backward was 40 times slower (37 relations
             # of a base model's size on a CPU). In chunks, as W y takes [N, O, H].
-            scores = []
-            for x_chunk, y_chunk in zip(x.split(_MAX_PAIRS), y.split(_MAX_PAIRS), strict=True):
-                weighted = F.linear(y_chunk, weight.flatten(0, 1))  # [N, O * H]
-                weighted = weighted.unflatten(-1, weight.shape[:2])  # [N, O, H]
-                scores.append(torch.einsum("ni,noi->no", x_chunk, weighted))
-            return torch.cat(scores)
+            chunks = zip(x.split(_MAX_PAIRS), y.split(_MAX_PAIRS), strict=True)
+            return torch.cat(
+                [torch.einsum("ni,noi->no", x, _weighted(weight, y)) for x, y in chunks]
+            )
+
+    def grouped(self, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        """Score each x with a row of y; W y, most of the work, is made once for neighbours.
+
+        Args:
+            x: Vectors, [N, H].
+            y: Vectors, [M, H].
+            rows: Which of them goes with each x, [N]; best in order.
+
+        Returns:
+            Scores, [N, O].
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            x, y, weight = self._operands(x, y)
+            chunks = zip(x.split(_MAX_PAIRS), rows.split(_MAX_PAIRS), strict=True)
+            return torch.cat([_score_groups(weight, x, y, rows) for x, rows in chunks])
 
     def _operands(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         dtype = torch.promote_types(x.dtype, torch.float32)
         x = F.pad(x.to(dtype), (0, 1), value=1.0) if self.bias_x else x.to(dtype)
         y = F.pad(y.to(dtype), (0, 1), value=1.0) if self.bias_y else y.to(dtype)
         return x, y, self.weight.to(dtype)
+
+
+def _weighted(weight: Tensor, y: Tensor) -> Tensor:
+    """W y of each y, [N, O, H]."""
+    return F.linear(y, weight.flatten(0, 1)).unflatten(-1, weight.shape[:2])
+
+
+def _score_groups(weight: Tensor, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+    distinct, counts = rows.unique_consecutive(return_counts=True)
+    # [groups, largest group]. To pad groups of x copies less than to repeat W y for each x.
+    filled = torch.arange(max(counts.tolist(), default=0), device=x.device) < counts.unsqueeze(1)
+    groups = x.new_zeros(*filled.shape, x.shape[-1])
+    groups[filled] = x
+    return (groups @ _weighted(weight, y[distinct]).mT)[filled]
 
 
 class EncodedWords(NamedTuple):
@@ -164,20 +193,33 @@ class BiaffineHead(nn.Module):
         return scores.masked_fill(~is_candidate.unsqueeze(1), float("-inf"))
 
     def relation_scores(self, encoded: EncodedWords, heads: Tensor) -> Tensor:
-        """Score the relations of each word to one head: (x, 1)ᵀ Wᵣ (y, 1).
+        """Score the relations of each word to some heads: (x, 1)ᵀ Wᵣ (y, 1).
+
+        Most of what is done to parse a word is done here, so nothing is done twice: padding costs
+        nothing, an arc named several times is scored once, and arcs share their head's part.
 
         Args:
             encoded: Vectors of the words and the root.
-            heads: Index of each word's head, [B, W]; negative for none.
+            heads: Indices of each word's heads, [B, W, C]; negative for none.
 
         Returns:
-            Scores in float32 or wider, [B, W, R]; 0 where there is no head.
+            Scores in float32 or wider, [B, W, C, R]; 0 where there is no head.
         """
         has_head = heads >= 0
-        of_pairs = self.biaffine_rels.paired(*_arcs(encoded, heads, has_head))
-        scores = of_pairs.new_zeros(*heads.shape, of_pairs.shape[-1])
-        # Padding is not worth its cost: most of what is done to parse a word is done here.
-        return scores.index_put(has_head.nonzero(as_tuple=True), of_pairs)
+        candidates = encoded.candidates()
+        num_words, num_candidates = heads.shape[1], candidates.shape[1]
+        sentences, words, _ = has_head.nonzero(as_tuple=True)
+        # Numbered by head first, so that those of one head are neighbours.
+        numbers = (sentences * num_candidates + heads[has_head]) * num_words + words
+        arcs, places = numbers.unique(return_inverse=True)
+        heads_of_arcs = arcs // num_words
+        words_of_arcs = heads_of_arcs // num_candidates * num_words + arcs % num_words
+        of_arcs = self.biaffine_rels.grouped(
+            encoded.words.flatten(0, 1)[words_of_arcs], candidates.flatten(0, 1), heads_of_arcs
+        )
+        scores = of_arcs.new_zeros(*heads.shape, of_arcs.shape[-1])
+        scores[has_head] = of_arcs[places]
+        return scores
 
     def all_relation_scores(self, encoded: EncodedWords) -> Tensor:
         """Score the relations of each word to every head candidate, padding too.
@@ -211,17 +253,46 @@ class BiaffineHead(nn.Module):
             The two means. A word that was not encoded has no loss, nor has a word whose head was
             not: no candidate would be right. Without any word a mean is 0.
         """
-        is_candidate = F.pad(word_mask, (1, 0), value=True)
-        head_is_candidate = is_candidate.gather(1, heads.clamp(min=0))
-        has_arc = word_mask & (heads >= 0) & head_is_candidate
-        has_relation = has_arc & (relations >= 0)
-        arc_scores = self.arc_scores(encoded, word_mask)[has_arc]
-        relation_scores = self.biaffine_rels.paired(*_arcs(encoded, heads, has_relation))
+        has_arc, has_relation = _are_scored(word_mask, heads, relations)
         return ParserLoss(
-            arcs=_mean_cross_entropy(arc_scores, heads[has_arc]),
-            relations=_mean_cross_entropy(relation_scores, relations[has_relation]),
+            _mean_cross_entropy(self.arc_scores(encoded, word_mask)[has_arc], heads[has_arc]),
+            _mean_cross_entropy(
+                self.biaffine_rels.paired(*_arcs(encoded, heads, has_relation)),
+                relations[has_relation],
+            ),
             num_words=has_arc.sum(),
         )
+
+
+def loss_of_scores(
+    arc_scores: Tensor,
+    relation_scores: Tensor,
+    word_mask: Tensor,
+    heads: Tensor,
+    relations: Tensor,
+) -> ParserLoss:
+    """The :meth:`~BiaffineHead.loss` where what it takes is known already.
+
+    Args:
+        arc_scores: Of every head candidate of every word, [B, W, W+1].
+        relation_scores: Of every word at its gold head, [B, W, R].
+        word_mask: Which words were encoded, [B, W].
+        heads: Gold heads, [B, W].
+        relations: Gold relations, [B, W].
+    """
+    has_arc, has_relation = _are_scored(word_mask, heads, relations)
+    return ParserLoss(
+        _mean_cross_entropy(arc_scores[has_arc], heads[has_arc]),
+        _mean_cross_entropy(relation_scores[has_relation], relations[has_relation]),
+        num_words=has_arc.sum(),
+    )
+
+
+def _are_scored(word_mask: Tensor, heads: Tensor, relations: Tensor) -> tuple[Tensor, Tensor]:
+    """Which words have a loss of their arc, and which of their relation, both [B, W]."""
+    is_candidate = F.pad(word_mask, (1, 0), value=True)
+    has_arc = word_mask & (heads >= 0) & is_candidate.gather(1, heads.clamp(min=0))
+    return has_arc, has_arc & (relations >= 0)
 
 
 def _arcs(encoded: EncodedWords, heads: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

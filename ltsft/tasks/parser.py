@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from transformers import AutoModel
 from typing_extensions import override
 
-from ltsft.batch import NO_ANSWER, PADDING, Batch
+from ltsft.batch import PADDING, Batch
 from ltsft.data.parsed import without_tree
 from ltsft.data.parsing_data import ParsingData
 from ltsft.metrics import (
@@ -20,6 +20,7 @@ from ltsft.metrics import (
     greedy_heads,
 )
 from ltsft.modules import BiaffineParser, EncodedWords
+from ltsft.modules.biaffine import loss_of_scores
 from ltsft.modules.biaffine_parser import Root
 from ltsft.tasks.base import Task
 from ltsft.tasks.encoder import is_inside
@@ -134,15 +135,18 @@ class Parser(Task):
         encoded, word_mask = self(batch), _were_encoded(batch)
         gold = batch["heads"], batch["relations"]
         arc_scores = self.model.arc_scores(encoded, word_mask)
-        tree = self._tree(batch, encoded, arc_scores)
-        greedy = self._greedy(encoded, greedy_heads(arc_scores, word_mask), tree)
-        loss = self.model.loss(encoded, word_mask, *gold)
+        trees = self._trees(batch, arc_scores)
+        greedy = greedy_heads(arc_scores, word_mask)
+        scores = self.model.relation_scores(encoded, torch.stack([trees, greedy, gold[0]], -1))
+        tree = self._parse(batch, trees, scores[:, :, 0])
+        paper = greedy, scores[:, :, 1].argmax(-1)
+        loss = loss_of_scores(arc_scores, scores[:, :, 2], word_mask, *gold)
         return {
             "loss": (loss.total * loss.num_words, loss.num_words),
             "uas": (*tree, *gold),
             "las": (*tree, *gold),
-            "paper_uas": (*greedy, *gold),
-            "paper_las": (*greedy, *gold),
+            "paper_uas": (*paper, *gold),
+            "paper_las": (*paper, *gold),
         }
 
     @override
@@ -151,8 +155,9 @@ class Parser(Task):
     ) -> list[list[tuple[int, str]]]:
         """Predict head and relation of the words of each sentence, in order."""
         encoded = self(batch)
-        arc_scores = self.model.arc_scores(encoded, _were_encoded(batch))
-        parse = self._tree(batch, encoded, arc_scores)
+        trees = self._trees(batch, self.model.arc_scores(encoded, _were_encoded(batch)))
+        scores = self.model.relation_scores(encoded, trees.unsqueeze(-1)).squeeze(2)
+        parse = self._parse(batch, trees, scores)
         return [
             [
                 (head, self.labels[relation])
@@ -193,23 +198,16 @@ class Parser(Task):
         )
         return predict(self, data, [without_tree(words) for words in sentences])
 
-    def _tree(self, batch: Batch, encoded: EncodedWords, arc_scores: Tensor) -> Parse:
-        """The best tree over the words that were encoded, and the others hung on it."""
-        heads = decode_trees(arc_scores, _were_encoded(batch))
-        is_word = batch["heads"] != PADDING
-        left_out = is_word & (heads < 0)
-        heads = complete_trees(heads, is_word)
-        relations = self._relations(encoded, heads).masked_fill(left_out, self._number("dep"))
-        return Parse(heads, relations.masked_fill(left_out & (heads == 0), self._number("root")))
+    def _trees(self, batch: Batch, arc_scores: Tensor) -> Tensor:
+        """Heads [B, W] of the best trees over what was encoded, the other words hung on them."""
+        trees = decode_trees(arc_scores, _were_encoded(batch))
+        return complete_trees(trees, batch["heads"] != PADDING)
 
-    def _greedy(self, encoded: EncodedWords, heads: Tensor, tree: Parse) -> Parse:
-        """Greedy heads with their relations, which are those of the tree where the heads are."""
-        same = heads == tree.heads
-        others = self._relations(encoded, heads.masked_fill(same, NO_ANSWER))
-        return Parse(heads, torch.where(same, tree.relations, others))
-
-    def _relations(self, encoded: EncodedWords, heads: Tensor) -> Tensor:
-        return self.model.relation_scores(encoded, heads).argmax(-1)
+    def _parse(self, batch: Batch, trees: Tensor, relation_scores: Tensor) -> Parse:
+        """Trees with the best relations, and those that the words hung on them have."""
+        left_out = (trees >= 0) & ~_were_encoded(batch)
+        relations = relation_scores.argmax(-1).masked_fill(left_out, self._number("dep"))
+        return Parse(trees, relations.masked_fill(left_out & (trees == 0), self._number("root")))
 
     def _number(self, relation: str) -> int:
         return self.labels.index(relation) if relation in self.labels else 0

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaMode
 from ltsft.errors import LtsftError
 from ltsft.metrics import AttachmentScore, decode_trees
 from ltsft.modules import Biaffine, BiaffineHead, BiaffineParser, EncodedWords
-from ltsft.modules.biaffine import _MAX_PAIRS
+from ltsft.modules.biaffine import _MAX_PAIRS, loss_of_scores
 
 
 def randomised(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -82,12 +82,30 @@ def test_scores_are_the_formula() -> None:
 
 
 def test_relations_at_given_heads_are_entries_of_all_relations() -> None:
+    """Also where heads are named twice, shared by words, or not there at all."""
     head, encoded = a_head(), encoded_words(2, 3)
-    heads = torch.tensor([[0, 1, -1], [2, 3, 0]])
-    candidates = heads.clamp(min=0)[..., None, None]
-    picked = head.all_relation_scores(encoded).take_along_dim(candidates, dim=2).squeeze(2)
-    picked[0, 2] = 0  # no head, no scores
+    heads = torch.tensor(
+        [[[0, 0, 2], [1, 0, -1], [-1, -1, -1]], [[2, 2, 2], [3, 2, -100], [0, 2, 1]]]
+    )
+    picked = head.all_relation_scores(encoded).take_along_dim(heads.clamp(min=0)[..., None], dim=2)
+    picked[heads < 0] = 0  # no head, no scores
     torch.testing.assert_close(head.relation_scores(encoded, heads), picked)
+    nothing = torch.full((2, 3, 1), -1)
+    assert torch.equal(head.relation_scores(encoded, nothing), torch.zeros(2, 3, 1, 4))
+
+
+def test_groups_are_scored_as_their_pairs() -> None:
+    """In one chunk and in several, in order and not, with rows that nothing goes with."""
+    generator = torch.Generator().manual_seed(0)
+    biaffine = randomised(Biaffine(3, 2))
+    assert isinstance(biaffine, Biaffine)
+    y = torch.randn(9, 3, generator=generator)
+    for num_pairs in (0, 1, _MAX_PAIRS, 2 * _MAX_PAIRS + 3):
+        x = torch.randn(num_pairs, 3, generator=generator)
+        rows = torch.randint(8, (num_pairs,), generator=generator)
+        for order in (rows, rows.sort().values):
+            expected = biaffine.paired(x, y[order])
+            torch.testing.assert_close(biaffine.grouped(x, y, order), expected)
 
 
 def test_pairs_are_scored_alike_in_one_chunk_and_in_several() -> None:
@@ -109,7 +127,7 @@ def test_scores_are_float32_under_autocast(dtype: torch.dtype) -> None:
     """Bit-equal to those without autocast; the mask is minus infinity, which no type lacks."""
     head, encoded = a_head(), encoded_words(2, 3)
     mask = torch.tensor([[True, True, False], [True, True, True]])
-    heads = torch.tensor([[0, 1, 0], [2, 3, 0]])
+    heads = torch.tensor([[[0], [1], [0]], [[2], [3], [0]]])
     plain = head.arc_scores(encoded, mask), head.relation_scores(encoded, heads)
     with torch.autocast("cpu", dtype=dtype):
         cast = head.arc_scores(encoded, mask), head.relation_scores(encoded, heads)
@@ -190,6 +208,22 @@ def test_words_cut_off_and_unknown_relations_have_no_loss() -> None:
     torch.testing.assert_close(loss.arcs, -log_probabilities[0, 0, 0])
     assert loss.relations.item() == 0
     assert loss.num_words == 1
+
+
+def test_the_loss_of_known_scores_is_the_loss() -> None:
+    """Of every kind of word: cut off, hung on one that was, of an unknown relation, padding."""
+    head, encoded = a_head(), encoded_words(2, 4)
+    mask = torch.tensor([[True, True, True, False], [True, True, False, False]])
+    heads = torch.tensor([[2, 0, 4, 1], [0, 1, -100, -100]])
+    relations = torch.tensor([[1, -1, 0, 3], [2, 3, -100, -100]])
+    arcs = head.arc_scores(encoded, mask)
+    at_heads = head.all_relation_scores(encoded).take_along_dim(
+        heads.clamp(min=0)[..., None, None], dim=2
+    )
+    expected = head.loss(encoded, mask, heads, relations)
+    actual = loss_of_scores(arcs, at_heads.squeeze(2), mask, heads, relations)
+    torch.testing.assert_close(actual, expected)
+    assert actual.num_words == 4
 
 
 def test_a_batch_without_words_has_zero_loss_and_gradients() -> None:
@@ -345,6 +379,6 @@ def test_memorises_random_trees() -> None:
     with torch.no_grad():
         encoded = parser(inputs, (inputs > 0).long(), word_ids, num_words)
         predicted = decode_trees(parser.arc_scores(encoded, mask), mask)
-        labels = parser.relation_scores(encoded, predicted).argmax(-1)
+        labels = parser.relation_scores(encoded, predicted.unsqueeze(-1))[:, :, 0].argmax(-1)
     metric.update(predicted, labels, heads, relations)
     assert metric.compute() == 1
