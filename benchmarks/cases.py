@@ -3,6 +3,8 @@
 Cases of a group do the same work in several ways; the first is what the others are compared with.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -280,6 +282,58 @@ def apply_first(size: Size) -> Iterator[float]:
         applied.revert()
 
 
+def _inference(size: Size, model: nn.Module) -> Iterator[float]:
+    batch = size.batch()
+    model.eval()
+    with torch.inference_mode():
+        while True:
+            start = time.perf_counter()
+            model(**batch)
+            yield time.perf_counter() - start
+
+
+def inference_base(size: Size) -> Iterator[float]:
+    """A batch through the base model."""
+    return _inference(size, size.model())
+
+
+def inference_composed(size: Size) -> Iterator[float]:
+    """The same with two fine-tunings in place."""
+    model = size.model()
+    for sft in _two(size, model):
+        sft.apply(model)
+    return _inference(size, model)
+
+
+def _command(*command: str) -> Iterator[float]:
+    while True:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *command], capture_output=True)
+        yield time.perf_counter() - start
+
+
+def start_python(size: Size) -> Iterator[float]:
+    """Python alone."""
+    return _command("-c", "pass")
+
+
+def start_torch(size: Size) -> Iterator[float]:
+    """Python and torch."""
+    return _command("-c", "import torch")
+
+
+def start_inspect(size: Size) -> Iterator[float]:
+    """`ltsft inspect` of a fine-tuning, which looks at all of its file."""
+    with TemporaryDirectory() as folder:
+        _two(size, size.model())[0].save_pretrained(folder)
+        yield from _command("-m", "ltsft.cli", "inspect", folder)
+
+
+def start_mistake(size: Size) -> Iterator[float]:
+    """`ltsft fit` of data that are not there."""
+    return _command("-m", "ltsft.cli", "fit", "--config", "ltsft:task/pos", "--data.train", "x.tsv")
+
+
 GROUPS: dict[str, dict[str, Case]] = {
     "step": {
         "full fine-tuning": step_full,
@@ -300,6 +354,13 @@ GROUPS: dict[str, dict[str, Case]] = {
         "packed": load_packed,
         "mapped": load_mapped,
         "first apply": apply_first,
+    },
+    "inference": {"base model": inference_base, "composed": inference_composed},
+    "start": {
+        "python": start_python,
+        "import torch": start_torch,
+        "ltsft inspect": start_inspect,
+        "ltsft fit, a wrong path": start_mistake,
     },
 }
 with suppress(ImportError):
