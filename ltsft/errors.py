@@ -60,6 +60,8 @@ def _argument(key: str) -> str:
         ('dense=Phase(patience=…)', 'Budget(density=…)')
         >>> _argument("model.init_args.labels"), _argument("sparse.mode"), _argument("torch.nn")
         ('labels', 'mode', 'torch.nn')
+        >>> _argument("sparse.hold: Masked"), _argument("sparse.dense.max_steps: 5")
+        ('hold=Masked()', 'dense=Phase(max_steps=5)')
     """
     if phase := _PHASE.fullmatch(key):
         value = phase[3][2:].replace("null", "None") if phase[3] else "…"
@@ -68,8 +70,8 @@ def _argument(key: str) -> str:
     group, _, name = rest.partition(".")
     if room == "sparse" and group in _GROUPS and name.isidentifier():
         return f"{_GROUPS[group]}({name}=…)"
-    if room == "sparse":
-        return rest.replace(": ", "=")
+    if room == "sparse":  # YAML makes an object of the name of a class
+        return re.sub(r": ([A-Z]\w+)$", r"=\1()", rest).replace(": ", "=")
     if room in ("data", "model") and group == "init_args":
         return name.replace(": ", "=")
     if room == "trainer" and rest.isidentifier() and rest not in _METHODS:

@@ -347,6 +347,14 @@ class SparseMaskCallback(Callback):
         self.fit.boundary.cross(trainer, is_last=self.fit.clock.is_last)
 
     @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fit_loop.max_batches == 0:
+            rank_zero_warn(
+                "No sparse fine-tuning was made: there is no batch to train on "
+                "(`trainer.limit_train_batches`)."
+            )
+
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         clock, ticket = self.fit.clock, self.fit.ticket
         if not (clock.over and clock.is_last):

@@ -232,6 +232,9 @@ class Ticket:
         Raises:
             LtsftError: If there is no optimizer.
         """
+        for optimizer in optimizers:
+            expect_type("optimizers", optimizer, Optimizer, "ticket.hold(optimizer)")
+        expect_type("by", by, Hold, "ticket.hold(optimizer, by=Compact())")
         if not optimizers:
             raise LtsftError(
                 "`optimizers` is expected to be all that step the parameters, but got none; write "

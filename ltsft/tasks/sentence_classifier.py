@@ -91,6 +91,12 @@ class SentenceClassifier(Task):
                 f"`texts` is expected to be a list of them, but got {texts[:60]!r}; write "
                 "`classify([text])`."
             )
+        for text in texts:
+            if not isinstance(text, str) and len(text) != 2:
+                raise LtsftError(
+                    "`texts` is expected to be sentences, or pairs of premise and hypothesis, but "
+                    f"one is {str(text)[:60]}."
+                )
         examples = [LabelledTexts((t,) if isinstance(t, str) else tuple(t), None) for t in texts]
         columns = ["premise", "hypothesis"][: len(examples[0].texts)] if examples else ["premise"]
         data = PairData(

@@ -40,7 +40,11 @@ class Leftovers(Callback):
             return
         for saver in trainer.checkpoint_callbacks:
             if isinstance(saver, ModelCheckpoint) and saver.save_top_k == 1 and not saver.monitor:
-                _remove(Path(path) for path in {saver.best_model_path, saver.last_model_path})
+                paths = {Path(path) for path in (saver.best_model_path, saver.last_model_path)}
+                resumed = Path(str(trainer.ckpt_path))  # of an earlier part of this fit
+                if resumed.absolute().parent == Path(str(saver.dirpath)).absolute():
+                    paths.add(resumed)
+                _remove(paths)
 
     def _how_to_go_on(self, trainer: Trainer) -> str:
         callback = _sparse_mask(trainer)

@@ -363,3 +363,10 @@ def test_more_rounds_than_entries_are_refused():
     sft = callback(3, Phase(max_steps=2), Phase(max_steps=2), rounds=Growing(4))
     with pytest.raises(LtsftError, match="got 4 rounds for 3 of 83 entries; take fewer"):
         trainer(sft).fit(Plain(), data())
+
+
+def test_nothing_to_train_on_is_told():
+    sft = callback()
+    with pytest.warns(match="No sparse fine-tuning was made: there is no batch to train on"):
+        trainer(sft, limit_train_batches=0).fit(Plain(), data())
+    assert sft.sft is None

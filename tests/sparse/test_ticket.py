@@ -9,6 +9,7 @@ from torch import nn
 from ltsft.errors import LtsftError
 from ltsft.sparse import (
     Budget,
+    Compact,
     Growing,
     LargestChange,
     LearningRate,
@@ -285,3 +286,19 @@ def test_released_it_knows_the_difference_and_what_moved(chunk, monkeypatch):
                     ticket.difference()
                 parameter[position] = before
     assert ticket.moved() == []
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "by", "message"),
+    [
+        (["model"], None, "`optimizers` is expected to be an Optimizer, but got 'model'"),
+        ([], Compact, r"`by` is expected to be a Hold, .* write `ticket.hold\(optimizer, by=Com"),
+    ],
+)
+def test_holding_what_cannot_hold_is_one_line(optimizers, by, message):
+    model = nn.Linear(4, 2)
+    ticket = Ticket(model)
+    ticket.select(Random(), 3)
+    optimizers = optimizers or [torch.optim.SGD(model.parameters(), lr=0.1)]
+    with pytest.raises(LtsftError, match=message), ticket.hold(*optimizers, by=by):
+        pass

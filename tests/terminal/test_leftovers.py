@@ -69,6 +69,22 @@ def test_an_interrupted_fit_says_how_to_go_on(capsys):
     assert f"`--ckpt_path {path.resolve()}`" in out or f"`--ckpt_path {path}`" in out
 
 
+def test_that_of_an_earlier_part_is_removed_too(capsys):
+    with pytest.raises(SystemExit):
+        fit(every(5), module=Interrupted())
+    (path,) = Path("out").glob("checkpoints/*.ckpt")
+    copy = Path("elsewhere.ckpt")
+    copy.write_bytes(path.read_bytes())
+    saver = every(5)
+    run = trainer(
+        callback(), saver, Leftovers(False), enable_checkpointing=True, default_root_dir="out"
+    )
+    run.fit(Plain(), data(), data(seed=2), ckpt_path=path)
+    assert Path("out/sft/sft.safetensors").is_file()
+    assert not Path("out/checkpoints").exists()
+    assert copy.exists()
+
+
 def test_without_a_checkpoint_it_says_so(capsys):
     with pytest.raises(SystemExit):
         fit(module=Interrupted())

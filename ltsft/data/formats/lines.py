@@ -54,7 +54,7 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                     raise LtsftError(
                         f"{path}, line {number}: the file is expected to be UTF-8, but got the "
                         f"byte 0x{raw[error.start]:02x}; convert it, for example with `iconv -f "
-                        "LATIN1 -t UTF-8`."
+                        "LATIN1 -t UTF-8`, with LATIN2 or another name by its language."
                     ) from error
                 yield number, line.rstrip("\r\n")
     except OSError as error:
