@@ -18,7 +18,7 @@ from ltsft.sparse import LargestChange
         ("`sparse.budget.density`", "`Budget(density=…)`"),
         ("`sparse.budget`", "`budget`"),
         ("`sparse.scope.frozen`", "`ScopeRules(frozen=…)`"),
-        ("`sparse.selection: NoEntries`", "`selection=NoEntries`"),
+        ("`sparse.selection: NoEntries`", "`selection=NoEntries()`"),
         ("`data.init_args.train.en`", "`train.en`"),
         ("`model.init_args.root: first_token`", "`root=first_token`"),
         ("`trainer.max_epochs`", "`Trainer(max_epochs=…)`"),

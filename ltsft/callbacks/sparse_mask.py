@@ -348,7 +348,7 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.fit_loop.max_batches == 0:
+        if trainer.fit_loop.skip:
             rank_zero_warn(
                 "No sparse fine-tuning was made: there is no batch to train on "
                 "(`trainer.limit_train_batches`)."

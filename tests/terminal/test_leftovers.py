@@ -26,11 +26,11 @@ def every(num_steps, **settings):
         ({"save_last": True}, False, 0),
         ({}, True, 1),
         ({"save_top_k": -1}, False, 2),  # asked for, all of them
-        ({"monitor": "val_loss"}, False, 1),
+        ({"monitor": "val_loss", "num_steps": 5}, False, 1),
     ],
 )
 def test_those_to_go_on_from_are_removed_with_the_result(settings, keep, num_left):
-    fit(every(10, **settings), keep=keep)
+    fit(every(**{"num_steps": 10} | settings), keep=keep)
     assert Path("out/sft/sft.safetensors").is_file()
     assert len(list(Path("out").glob("checkpoints/*.ckpt"))) == num_left
     assert Path("out/checkpoints").exists() == bool(num_left)
