@@ -41,7 +41,7 @@ def read_parsed(source: Source, role: str, *, trees: bool = True) -> list[Senten
         file=lambda path: (
             _plain(path, source.limit)
             if role == "predict" and is_plain(path, num_columns=10)
-            else read_conllu(path, limit=source.limit, trees=trees)
+            else read_conllu(path, limit=source.limit, trees=trees, keep_text=role == "predict")
         ),
         table=lambda table: _read_table(table, trees),
     )

@@ -21,19 +21,19 @@ CONLLU_TAGS = {"upos": 4, "xpos": 5, "feats": 6, "deprel": 8}
 """Columns of CoNLL-U that hold a tag for each word, and their numbers."""
 
 
-@dataclass
+@dataclass(slots=True)
 class TaggedSentence:
     """Words and their tags, one each.
 
     Args:
         words: Word forms.
         tags: Gold tags.
-        text: The sentence's lines in a CoNLL-U file, else none.
+        text: What is to be predicted for, as it is in a CoNLL-U file; else empty.
     """
 
     words: list[str]
     tags: list[str]
-    text: list[str] = field(default_factory=list, repr=False)
+    text: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if len(self.words) != len(self.tags):
@@ -84,7 +84,9 @@ def read_tagged(
                 yield TaggedSentence(entity.words, entity.tags)
             return
         check_column(CONLLU_TAGS, f"in CoNLL-U ({source.path})")
-        for s in read_conllu(path, limit=source.limit, trees=column == "deprel"):
+        for s in read_conllu(
+            path, limit=source.limit, trees=column == "deprel", keep_text=role == "predict"
+        ):
             tags = s.relations if column == "deprel" else getattr(s, column)
             yield TaggedSentence(s.words, tags, s.text)
 

@@ -6,6 +6,7 @@ Format: https://universaldependencies.org/format.html.
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ NUM_COLUMNS = 10
 _NOT_A_WORD = re.compile(r"\d+-\d+|\d+\.\d+")
 
 
-@dataclass
+@dataclass(slots=True)
 class Sentence:
     """A sentence of a treebank; all lists have one item per word.
 
@@ -30,7 +31,7 @@ class Sentence:
         heads: Number of each word's head, from 1; 0 for the root, -1 where not annotated.
         relations: Relation to the head; ``_`` where not annotated.
         line: Line of the first word in the file, from 1.
-        text: The lines of the sentence as they are in the file, comments and ranges included.
+        text: The sentence as it is in the file, comments and ranges included; kept on request.
         xpos: Language-specific tags; ``_`` where not annotated.
         feats: Morphological features, in one string; ``_`` where there are none.
     """
@@ -40,7 +41,7 @@ class Sentence:
     heads: list[int]
     relations: list[str]
     line: int
-    text: list[str] = field(default_factory=list, repr=False, compare=False)
+    text: str = field(default="", repr=False, compare=False)
     xpos: list[str] = field(default_factory=list, repr=False, compare=False)
     feats: list[str] = field(default_factory=list, repr=False, compare=False)
 
@@ -49,7 +50,12 @@ class Sentence:
 
 
 def read_conllu(
-    path: str | Path, *, limit: int | None = None, trees: bool = True, subtypes: bool = False
+    path: str | Path,
+    *,
+    limit: int | None = None,
+    trees: bool = True,
+    subtypes: bool = False,
+    keep_text: bool = False,
 ) -> list[Sentence]:
     """Read a CoNLL-U file.
 
@@ -63,6 +69,7 @@ def read_conllu(
             every word needs a relation; if not, both may be ``_``.
         subtypes: Keep the sub-types of relations (``nsubj:pass``); they are cut at the colon
             otherwise, as the official scores do.
+        keep_text: Keep the lines of each sentence too, to write it again with other columns.
 
     Raises:
         LtsftError: If a line has other than ten columns, an empty form or tag, a word number out of
@@ -81,7 +88,8 @@ def read_conllu(
                 if limit is not None and len(sentences) >= limit:
                     return sentences
             continue
-        text.append(line)
+        if keep_text:
+            text.append(line)
         if not line.startswith("#"):
             word = _parse(path, number, line, position=len(words) + 1, trees=trees)
             if word is not None:
@@ -97,14 +105,14 @@ def read_conllu(
 
 
 def format_sentence(
-    words: Sequence[str], columns: Mapping[int, Sequence[str]], text: Sequence[str] = ()
+    words: Sequence[str], columns: Mapping[int, Sequence[str]], text: str = ""
 ) -> str:
     r"""Write a sentence, with columns replaced by others.
 
     Args:
         words: Its forms.
         columns: Number of a column, from 1 -> its value for each word.
-        text: The sentence's lines in its file, of which comments, ranges and all other columns are
+        text: The sentence as it is in its file, of which comments, ranges and all other columns are
             kept; without any, the other columns are ``_``.
 
     Returns:
@@ -118,7 +126,7 @@ def format_sentence(
     """
     lines = []
     bare = (f"{number}\t{word}" + "\t_" * 8 for number, word in enumerate(words, start=1))
-    for line in text or bare:
+    for line in text.split("\n") if text else bare:
         cells = line.split("\t")
         if cells[0].isdecimal():
             for column, values in columns.items():
@@ -138,7 +146,7 @@ class _Word:
     line: int
 
     def without_subtype(self) -> "_Word":
-        return replace(self, relation=self.relation.split(":")[0])
+        return replace(self, relation=sys.intern(self.relation.split(":")[0]))
 
 
 def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bool) -> _Word | None:
@@ -150,7 +158,8 @@ def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bo
             f"{len(columns)}; columns separated by spaces, and files of another format, are not "
             "CoNLL-U."
         )
-    word_id, form, _, upos, xpos, feats, head, relation, *_ = columns
+    # A treebank has few different ones, which are kept once.
+    word_id, form, _, upos, xpos, feats, head, relation, *_ = map(sys.intern, columns)
     if _NOT_A_WORD.fullmatch(word_id):
         return None
     if word_id != str(position):
@@ -205,7 +214,7 @@ def _finish(path: str | Path, words: list[_Word], text: list[str], *, trees: boo
         heads=heads,
         relations=[word.relation for word in words],
         line=words[0].line,
-        text=text,
+        text="\n".join(text),
         xpos=[word.xpos for word in words],
         feats=[word.feats for word in words],
     )

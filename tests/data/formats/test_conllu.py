@@ -1,12 +1,13 @@
 """Reading CoNLL-U: what is a word, and errors that name file and line."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import conllu
 import pytest
 
-from ltsft.data.formats.conllu import Sentence, read_conllu
+from ltsft.data.formats.conllu import Sentence, format_sentence, read_conllu
 from ltsft.errors import LtsftError
 
 TREEBANKS = Path(__file__).parents[4] / "shared/data/ud"
@@ -34,6 +35,38 @@ def test_words_are_neither_ranges_nor_empty_nodes(write: Callable[..., str]) -> 
     assert read_conllu(path, limit=1) == [first]
     assert read_conllu(path, subtypes=True)[0].relations == ["nsubj:pass", "root"]
     assert read_conllu(write("crlf.conllu", text.replace("\n", "\r\n"))) == [first, second]
+
+
+def test_the_text_is_kept_on_request(write: Callable[..., str]) -> None:
+    """Line by line as in the file, so that it can be written again; else it is let go."""
+    bodies = ["# text = a  b\n" + row("1-2", "ab", "_", "_", "_") + row(1, "a\u2028c", "X", 2)]
+    bodies[0] += row(2, "b")
+    bodies += ["# x\n" + row(1, "c") + row("1.1", "e", "_", "_", "_")]
+    path = write("a.conllu", "\n".join(bodies))
+    kept, plain = read_conllu(path, keep_text=True), read_conllu(path)
+    assert [sentence.text + "\n" for sentence in kept] == bodies
+    assert [sentence.text for sentence in plain] == ["", ""]
+    assert kept == plain
+    for sentence, body in zip(kept, bodies, strict=True):
+        assert format_sentence(sentence.words, {}, sentence.text) == body + "\n"
+
+
+def test_memory_is_less_than_twice_the_file(write: Callable[..., str]) -> None:
+    """By Python's own account; forms and features come again and again, as in real treebanks."""
+    forms = [f"word{number}" for number in range(100)]
+    body = "".join(
+        f"{n}\t{form}\t{form}\tNOUN\tNN\tCase=Nom|Number=Sing\t{n - 1}\tnsubj:pass\t_\t_\n"
+        for n, form in enumerate(forms, start=1)
+    )
+    path = Path(write("a.conllu", (body + "\n") * 100))
+    tracemalloc.start()
+    try:
+        sentences = read_conllu(path)
+        num_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(sentences) == 100
+    assert num_bytes < 2 * path.stat().st_size
 
 
 def test_trees_may_be_missing_where_only_tags_are_read(write: Callable[..., str]) -> None:
