@@ -132,6 +132,7 @@ class Fit:
         elif leg.phase == "sparse":
             self.ticket.forget_round()
         self.hold.detach()
+        self.root.zero_grad()  # what is left of the phase before is not this one's
         forget_scores(trainer)
         before = {id(optimizer) for optimizer in trainer.optimizers}
         trainer.strategy.setup_optimizers(trainer)

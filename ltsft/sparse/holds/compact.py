@@ -54,9 +54,10 @@ class Compact(Hold):
     an H100 that was done with a whole step in 40 ms it took less memory too, but 1.2 to 1.6 of the
     time: there `Masked` is the faster one.
 
-    Where it is in place, ``parameter.grad`` is ``None`` for maskable parameters, and gradients
-    count from each step of the optimizer anew, whether or not anybody sets them to zero. Selected
-    entries are the optimizer's alone to change.
+    Where it is in place, ``parameter.grad`` is ``None`` for maskable parameters: clipping by hand,
+    and ``module.zero_grad()``, do not reach the gradients of selected entries, which
+    ``optimizer.zero_grad()`` does. After each step of the optimizer they count anew, whether or not
+    anybody sets them to zero. Selected entries are the optimizer's alone to change.
     """
 
     def __init__(self) -> None:
