@@ -1,8 +1,10 @@
 """Commands as configs and README show them, with small stand-ins for what they name."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+from ltsft.sparse import SparseFineTuning
 from ltsft.terminal.sft_cli import SftCLI
 from tests.trained import Trained
 
@@ -22,9 +24,19 @@ def compose(command: str, trained: Trained) -> SftCLI:
     if name == "test" and "ner.yaml" in command:  # none of those trained has entities as labels
         args += ["--model.base_sfts", "[]", "--data.labels", "[O, B-PER, I-PER]"]
     elif any(arg.endswith("base_sfts") for arg in args):
-        sft = trained.languages["aa"] if name == "fit" else trained.task
+        sft = trained.languages["aa"] if name == "fit" else _of_its_task(command, trained)
         args += ["--model.base_sfts", f"[{sft}]"]
     return SftCLI([name, *args], run=False)
+
+
+def _of_its_task(command: str, trained: Trained) -> str:
+    """The tagger's fine-tuning, or what is said to be one of the task that a command is for."""
+    for task in ("dp", "nli", "qa"):
+        if f"task/{task}.yaml" in command:
+            sft = SparseFineTuning.from_pretrained(trained.task).without_whole()
+            replace(sft, metadata=replace(sft.metadata, task=task)).save_pretrained(task)
+            return task
+    return trained.task
 
 
 def callbacks(cli: SftCLI) -> list[str]:

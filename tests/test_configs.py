@@ -111,7 +111,7 @@ def test_the_smoke_config_makes_any_fit_short(config, trained, ltsft):
     options = ["--model.base_model", trained.base, "--data.max_length", "24"]
     options += ["--sparse.budget.reduction_factor", "1", "--trainer.default_root_dir", "out"]
     out, err = ltsft(*smoke(config), *data[config], *options, "--trainer.enable_progress_bar=false")
-    assert err == []
+    assert all("is expected to be where data is" in line for line in err)  # none is here
     assert "outside the inventory" not in out  # dates are mapped to O
     sft = SparseFineTuning.from_pretrained("out")
     assert sft.num_params == 2 * 2 * 16**2
@@ -125,7 +125,7 @@ STUDIES = [config for config in CONFIGS if config.startswith("configs/study/")]
 def test_studies_plan_commands_that_build(config, trained, ltsft):
     """A planned fit and test of each stage and system, with the tiny base model."""
     out, err = ltsft(*shlex.split(commands_in(config)[0])[1:], "--dry-run")
-    assert err == []
+    assert all("is expected to be where data is" in line for line in err)  # none is here
     assert not Path("runs").exists()
     runs = re.findall(r"^# (\w+): [\w.-]+ \(to do\)\n(.*)$", out, re.MULTILINE)
     built = set()

@@ -1,6 +1,7 @@
 """``ltsft study``: Algorithm 1 from a base model to a table of transfer scores."""
 
 import re
+import sys
 import time
 from dataclasses import fields
 from itertools import pairwise
@@ -39,13 +40,17 @@ def main(name: str, args: list[str]) -> int:
     for fit, options in merged.items():
         config[fit].options = options
     study = make_study(parser, config)
-    study.check_files()
     stem = Path(str(config.config[0])).stem if config.config else "study"
     output = Path(study.output or f"runs/{stem}")
     plan = make_plan(study, str(output))
     if config.dry_run:
         print("\n".join(describe(run) for run in plan))
+        try:
+            study.check_files()
+        except LtsftError as error:
+            print(f"warning: {error}", file=sys.stderr)
         return 0
+    study.check_files()
     _run(plan, output, study.jobs, config.executor)
     return 0
 

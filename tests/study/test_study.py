@@ -392,6 +392,14 @@ def test_one_data_set_with_a_config_per_language_is_no_leak(ltsft):
     assert "no labelled data of the target fanto" in line
 
 
+def test_a_plan_says_what_is_missing(ltsft):
+    """And is printed all the same."""
+    args = ("--test", "test-{language}.conllu", "--dry-run")
+    out, (line,) = ltsft("study", write_config(), *args)
+    assert "# test: " in out
+    assert line.startswith("warning: `test.elmu` is expected to be where data is")
+
+
 @pytest.mark.parametrize("key", ["data.train", "data.init_args.validation", "data.train.alora"])
 def test_options_do_not_get_around_the_discipline(key, ltsft):
     value = "{elmu: a.conllu}"
@@ -445,7 +453,7 @@ MISTAKES = {
         "`text.elmu` is expected to be where data is, but 'e.txt' is neither a file",
     ),
     "a test that is not there": (
-        ["mini.yaml", "--test", "test-{language}.conllu", "--dry-run"],
+        ["mini.yaml", "--test", "test-{language}.conllu"],
         "`test.elmu` is expected to be where data is, but 'test-elmu.conllu' is neither a file",
     ),
     "a language without text": (
