@@ -8,7 +8,7 @@ Format: https://universaldependencies.org/format.html.
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ltsft.batch import NOWHERE
@@ -93,7 +93,9 @@ def read_conllu(
         if not line.startswith("#"):
             word = _parse(path, number, line, position=len(words) + 1, trees=trees)
             if word is not None:
-                words.append(word if subtypes else word.without_subtype())
+                if not subtypes:
+                    word.relation = sys.intern(word.relation.split(":")[0])
+                words.append(word)
     if words:
         sentences.append(_finish(path, words, text, trees=trees))
     if not sentences:
@@ -135,7 +137,7 @@ def format_sentence(
     return "\n".join([*lines, "", ""])
 
 
-@dataclass
+@dataclass(slots=True)
 class _Word:
     form: str
     upos: str
@@ -144,9 +146,6 @@ class _Word:
     head: int
     relation: str
     line: int
-
-    def without_subtype(self) -> "_Word":
-        return replace(self, relation=sys.intern(self.relation.split(":")[0]))
 
 
 def _parse(path: str | Path, number: int, line: str, *, position: int, trees: bool) -> _Word | None:
