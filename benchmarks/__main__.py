@@ -66,7 +66,10 @@ def _row(group: str, case: str, turns: Turns, base: Turns) -> Row:
 
 def _in_turn(group: str, cases: list[str], size: str, repeat: int, threads: int) -> list[Turns]:
     """What each of several cases, in processes of their own, took at each repetition."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | dict.fromkeys(
+        ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"),  # torch's, and those of tokenizers
+        str(threads),
+    )
     workers = []
     for case in cases:
         command = [sys.executable, "-m", "benchmarks.worker", group, case, size]

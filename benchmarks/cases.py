@@ -14,6 +14,14 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
+from benchmarks.data_cases import (
+    evaluation_encoder,
+    evaluation_parser,
+    input_bare,
+    input_blocks,
+    words_bare,
+    words_tokenized,
+)
 from benchmarks.sizes import Size
 from ltsft.sparse import (
     Applied,
@@ -100,7 +108,12 @@ def step_lora(size: Size) -> Iterator[float]:
     from peft import LoraConfig, get_peft_model  # type: ignore[import-not-found]
 
     def lora(rank: int) -> nn.Module:
-        config = LoraConfig(r=rank, target_modules="all-linear", task_type="TOKEN_CLS")
+        config = LoraConfig(
+            r=rank,
+            target_modules="all-linear",
+            exclude_modules=["classifier"],
+            modules_to_save=["classifier"],
+        )
         model: nn.Module = get_peft_model(size.model(), config)
         return model
 
@@ -362,6 +375,9 @@ GROUPS: dict[str, dict[str, Case]] = {
         "ltsft inspect": start_inspect,
         "ltsft fit, a wrong path": start_mistake,
     },
+    "input": {"encode_batch_fast": input_bare, "raw text": input_blocks},
+    "words": {"encode_batch_fast": words_bare, "tokenize_words": words_tokenized},
+    "evaluation": {"encoder": evaluation_encoder, "Parser": evaluation_parser},
 }
 with suppress(ImportError):
     import peft  # noqa: F401
