@@ -80,15 +80,15 @@ class ParsingData(LabelledData[Sentence]):
 
         Only what was cut off must count as such: the tokenizer may leave nothing of a last word.
         """
-        lengths = columns["input_ids"].lengths.tolist()
-        return torch.tensor(
-            [
-                len(starts)
-                if length < self.max_length
-                else 1 + int((starts != NOWHERE).nonzero().max())
-                for starts, length in zip(columns["word_starts"], lengths, strict=True)
-            ]
+        starts = columns["word_starts"]
+        has_sub_word = starts.values != NOWHERE
+        sentence = torch.repeat_interleave(starts.lengths)
+        place = torch.arange(len(sentence)) - (starts.ends - starts.lengths)[sentence]
+        up_to_last = torch.zeros_like(starts.ends).scatter_reduce_(
+            0, sentence[has_sub_word], place[has_sub_word] + 1, "amax"
         )
+        is_whole = columns["input_ids"].lengths < self.max_length
+        return torch.where(is_whole, starts.lengths, up_to_last)
 
     @override
     def check(self, name: str, role: str, examples: list[Sentence], columns: Columns) -> None:

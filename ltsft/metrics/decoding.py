@@ -65,7 +65,7 @@ def decode_trees(arc_scores: Tensor, word_mask: Tensor) -> Tensor:
     for sentence in np.flatnonzero(~settled):
         words = np.flatnonzero(masks[sentence])
         candidates = np.concatenate([[0], words + 1])
-        tree = best_tree(scores[sentence][np.ix_(words, candidates)])
+        tree = _search(_checked(scores[sentence][np.ix_(words, candidates)]))
         heads[sentence, words] = candidates[tree]
     return torch.from_numpy(heads).to(arc_scores.device)
 
@@ -149,8 +149,14 @@ def best_tree(scores: NDArray[np.floating]) -> NDArray[np.int64]:
         >>> best_tree(np.array([[5.0, 0, 1], [4.0, 2, 0]]))  # greedily both would be roots
         array([0, 1])
     """
-    num_words = len(scores)
-    arcs = np.full((num_words + 1, num_words + 1), -np.inf)
+    arcs = _checked(scores)
+    greedy = arcs[1:].argmax(-1)
+    return greedy if _is_allowed_tree(arcs, greedy) else _search(arcs)
+
+
+def _checked(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Scores of one sentence, [n, n+1], as those of all arcs, [n+1, n+1]."""
+    arcs = np.full((len(scores) + 1, len(scores) + 1), -np.inf)
     arcs[1:] = scores
     np.fill_diagonal(arcs, -np.inf)
     if not (arcs < np.inf).all():
@@ -158,13 +164,13 @@ def best_tree(scores: NDArray[np.floating]) -> NDArray[np.int64]:
             "`arc_scores` is expected to hold numbers below infinity, but got NaN or infinity: "
             "training has diverged; lower the learning rate, or train in float32."
         )
-    greedy = arcs[1:].argmax(-1)
-    if _is_allowed_tree(arcs, greedy):
-        return greedy
+    return arcs
+
+
+def _search(arcs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Steps 2 and 3 of :func:`best_tree`."""
     heads = _best_tree_with_any_roots(arcs)
-    if _is_allowed_tree(arcs, heads):
-        return heads
-    return _best_over_root_words(arcs)
+    return heads if _is_allowed_tree(arcs, heads) else _best_over_root_words(arcs)
 
 
 def is_tree(heads: NDArray[np.integer]) -> bool:
@@ -185,12 +191,18 @@ def is_tree(heads: NDArray[np.integer]) -> bool:
 
 def _are_trees(heads: NDArray[np.integer], masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Whether the heads of the words of each sentence form a tree with exactly one root, [B]."""
-    ancestors = np.pad(np.where(masks, heads, 0), ((0, 0), (1, 0)))
+    num_sentences, num_words = masks.shape
+    # All sentences in one row of numbers, each with its root before it.
+    roots = np.arange(num_sentences)[:, None] * (num_words + 1)
+    ancestors = np.zeros((num_sentences, num_words + 1), dtype=np.int64)
+    ancestors[:, 1:] = np.where(masks, heads, 0)
+    ancestors = (ancestors + roots).ravel()
     # Each round doubles the distance: a path in a tree has at most n arcs.
-    for _ in range(masks.shape[1].bit_length()):
-        ancestors = np.take_along_axis(ancestors, ancestors, 1)
-    num_roots = ((heads == 0) & masks).sum(1)
-    return (num_roots == masks.any(1)) & (ancestors == 0).all(1)
+    for _ in range(num_words.bit_length()):
+        ancestors = ancestors[ancestors]
+    reach_root = (ancestors.reshape(num_sentences, -1) == roots).all(1)
+    is_root = (heads == 0) & masks
+    return reach_root & (is_root.sum(1) == masks.any(1))
 
 
 def _best_over_root_words(arcs: NDArray[np.float64]) -> NDArray[np.int64]:
