@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _MAX_PAIRS = 512
-"""Pairs scored at once: 512 x 37 relations x 769 features are 58 MB in float32. Twice as many took
-a fifth longer a pair: so large a tensor is new memory each time."""
+"""Pairs scored at once: 512 x 37 relations x 769 features are 58 MB in float32. Of twice as many
+each took a quarter longer: so large a tensor is new memory each time."""
 
 
 class Biaffine(nn.Module):
