@@ -63,7 +63,7 @@ class BestWeights:
 
     @property
     def num_all_equal(self) -> int:
-        """Number of validations if all scored the same, else 0."""
+        """Number of values from the best one on, if all of them were the same, else 0."""
         return self.num_equal if self.num_equal == self.num_since + 1 else 0
 
     def state_dict(self) -> dict[str, Any]:

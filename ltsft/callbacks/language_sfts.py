@@ -151,18 +151,17 @@ class LanguageSfts(Callback):
         Raises:
             LtsftError: If it says nothing, or is of several languages.
         """
-        said = batch.get("language") if isinstance(batch, Mapping) else None
-        languages = set(said) if isinstance(said, list | tuple) else {said}
         if not self._loaded:
             return None
-        if len(languages) > 1 or not all(isinstance(code, str) for code in languages):
+        said = batch.get("language") if isinstance(batch, Mapping) else None
+        codes = said if isinstance(said, list | tuple) else [said]
+        if not all(isinstance(code, str) for code in codes) or len(set(codes)) != 1:
             raise LtsftError(
                 '`batch["language"]` is expected to be the one language code of the batch, by '
                 f"which `LanguageSfts` puts {', '.join(self._loaded)} in place, but got {said!r}; "
                 "batch each language apart, and let the loader say which it is."
             )
-        (language,) = languages
-        return language
+        return str(codes[0])
 
     def _check_use(self) -> None:
         """Say so where no fine-tuning was for any of the languages there were."""

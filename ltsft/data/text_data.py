@@ -145,14 +145,16 @@ class TextData(DataModule):
                 "was pretrained by it."
             )
         holds_out = "validation" not in self._parts and self.held_out > 0
+        of_roles: dict[str, Tensor] = {}
         for option, parts in self._parts.items():
             role = "train" if option == "text" else option
             min_blocks = 1 + holds_out if role == "train" else 1
-            self._blocks[role], is_text = self._cut(tokenizer, parts, role, min_blocks)
-        if holds_out and (blocks := self._blocks.get("train")) is not None:
+            of_roles[role], is_text = self._cut(tokenizer, parts, role, min_blocks)
+        if holds_out and (blocks := of_roles.get("train")) is not None:
             count = max(1, min(round(self.held_out * len(blocks)), len(blocks) - 1))
             held, blocks = blocks.split([count, len(blocks) - count])
-            self._blocks |= {"train": blocks, "validation": held}
+            of_roles |= {"train": blocks, "validation": held}
+        self._blocks = of_roles
         special = set(tokenizer.all_special_ids)
         self._collator = MaskingCollator(
             language=self.language,

@@ -29,7 +29,6 @@ def longest_input(model: PreTrainedModel, tokenizer: str) -> int:
     return min(_USUAL_LENGTH, of_tokenizer, num_positions_of(model) or _USUAL_LENGTH)
 
 
-@torch.inference_mode()
 def check_words(sentences: object, call: str) -> None:
     """Refuse text where words are expected: its characters would be taken for them.
 
@@ -54,6 +53,7 @@ def check_words(sentences: object, call: str) -> None:
             )
 
 
+@torch.inference_mode()
 def predict(task: LightningModule, data: LabelledData[Any], examples: list[Any]) -> list[Any]:
     """Predict for examples in memory, in evaluation mode, where the task's model is.
 

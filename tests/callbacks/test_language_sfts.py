@@ -145,7 +145,9 @@ def test_a_batch_as_torch_collates_it():
     assert module.seen == [(["aa", "aa"], 11.0)]
 
 
-@pytest.mark.parametrize("batch", [{}, {"language": ["aa", "bb"]}, {"language": torch.ones(1)}])
+@pytest.mark.parametrize(
+    "batch", [{}, *({"language": said} for said in (["aa", "bb"], torch.ones(1), [], {"aa": 1}))]
+)
 def test_a_batch_that_does_not_say_its_language(batch):
     """It would be scored without any fine-tuning."""
     run = trainer(LanguageSfts(shifted("aa", 1.0)))

@@ -95,3 +95,17 @@ def test_another_task_s_fine_tuning_is_refused(base, made_by, task):
     for other in {Tagger, Parser, SentenceClassifier} - {made_by}:
         with pytest.raises(LtsftError, match=rf"of the task {task}, which {made_by.__name__} does"):
             other(base_model=base, base_sfts=["other"])
+
+
+def test_nothing_is_kept_for_a_backward_pass(base, monkeypatch):
+    """Which would take the memory of training."""
+    modes = []
+    step = Tagger.predict_step
+
+    def predict_step(self, *args):
+        modes.append(torch.is_inference_mode_enabled())
+        return step(self, *args)
+
+    monkeypatch.setattr(Tagger, "predict_step", predict_step)
+    Tagger(labels=["A", "O"], base_model=base).tag(SENTENCES)
+    assert modes == [True]
