@@ -14,9 +14,10 @@ uint8, as :mod:`ltsft.sparse.packing` makes them.
 
 Metadata: one string under the key ``ltsft``, a JSON object with ``format_version`` (the number 2),
 ``digest`` (that :func:`ltsft.sparse.header.digest` defines), ``sft`` (the object of
-:class:`~ltsft.sparse.metadata.Metadata`) and, of a packed file, ``packed`` (parameter -> type of
-its values). One key, because safetensors writes several in random order, and the same value is to
-give the same bytes. Version 1 knew no packed files, and its digests are SHA-256.
+:class:`~ltsft.sparse.metadata.Metadata`) and, of a packed file, ``packed`` (parameter ->
+``num_params``, its K, and ``dtype`` of its values). One key, because safetensors writes several in
+random order, and the same value is to give the same bytes. Version 1 knew no packed files, and its
+digests are SHA-256.
 """
 
 import json

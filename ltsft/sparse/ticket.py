@@ -25,6 +25,7 @@ from ltsft.sparse.rewinding import Rewinding, ToStart
 from ltsft.sparse.rounds import Growing, Rounds
 from ltsft.sparse.scope import Scope, ScopeRules, freeze, tied_names
 from ltsft.sparse.selection import Candidates, Selection
+from ltsft.sparse.selection.choice import choose
 from ltsft.version import __version__
 
 
@@ -192,8 +193,7 @@ class Ticket:
         asked_for = f"{num_params:,} " if selection.needs_budget else ""
         num_maskable = candidates.num_maskable()
         tell(f"{selection}: selecting {asked_for}of {num_maskable:,} maskable entries.")
-        chosen = selection.select(candidates, num_params)
-        _check_choice(selection, chosen, candidates, num_params)
+        chosen = choose(selection, candidates, num_params)
         joined = chosen if self.mask is None else rounds.joined(self.mask, chosen)
         self.ranks.check_equal(joined.digest(), "the mask")
         self._set_mask(joined)
@@ -409,25 +409,3 @@ class Ticket:
         if state["mask"] is not None:
             shapes = {name: self.parameters[name].shape for name in self.scope.maskable}
             self._set_mask(Mask.from_indices(state["mask"], shapes))
-
-
-def _check_choice(
-    selection: Selection, chosen: Mask, candidates: Candidates, num_params: int
-) -> None:
-    """Refuse what a selection of one's own should not return."""
-    if not isinstance(chosen, Mask):
-        raise LtsftError(
-            f"`{selection}.select` is expected to return a `Mask`, but returned {chosen!r}; write "
-            "`return candidates.largest(scores, num_params)`."
-        )
-    shapes = {name: parameter.shape for name, parameter in candidates.parameters()}
-    if {name: chosen.shape_of(name) for name in chosen} != shapes:
-        raise LtsftError(
-            f"`{selection}.select` is expected to return a mask over the {len(shapes)} maskable "
-            "parameters, each of its shape, but it is over others."
-        )
-    if selection.needs_budget and chosen.num_selected != num_params:
-        raise LtsftError(
-            f"`{selection}.select` is expected to select exactly {num_params:,} entries, but "
-            f"selected {chosen.num_selected:,}."
-        )

@@ -1,0 +1,37 @@
+"""What a criterion chose, checked: it may be a user's own."""
+
+from ltsft.errors import LtsftError
+from ltsft.sparse.mask import Mask
+from ltsft.sparse.selection.base import Selection
+from ltsft.sparse.selection.candidates import Candidates
+
+
+def choose(selection: Selection, candidates: Candidates, num_params: int) -> Mask:
+    """Let a criterion choose.
+
+    Args:
+        selection: The criterion.
+        candidates: What it chooses from.
+        num_params: K, where it needs to be told.
+
+    Raises:
+        LtsftError: If it returns no mask, one over other parameters, or not exactly K entries.
+    """
+    chosen: object = selection.select(candidates, num_params)
+    if not isinstance(chosen, Mask):
+        raise LtsftError(
+            f"`{selection}.select` is expected to return a `Mask`, but returned {chosen!r}; write "
+            "`return candidates.largest(scores, num_params)`."
+        )
+    shapes = {name: parameter.shape for name, parameter in candidates.parameters()}
+    if {name: chosen.shape_of(name) for name in chosen} != shapes:
+        raise LtsftError(
+            f"`{selection}.select` is expected to return a mask over the {len(shapes)} maskable "
+            "parameters, each of its shape, but it is over others."
+        )
+    if selection.needs_budget and chosen.num_selected != num_params:
+        raise LtsftError(
+            f"`{selection}.select` is expected to select exactly {num_params:,} entries, but "
+            f"selected {chosen.num_selected:,}."
+        )
+    return chosen
