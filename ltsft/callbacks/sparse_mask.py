@@ -348,7 +348,8 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.fit_loop.skip:
+        # Not `fit_loop.skip`, which is also true once a fit is done.
+        if 0 in (trainer.limit_train_batches, trainer.fit_loop.max_batches):
             rank_zero_warn(
                 "No sparse fine-tuning was made: there is no batch to train on "
                 "(`trainer.limit_train_batches`)."

@@ -370,3 +370,10 @@ def test_nothing_to_train_on_is_told():
     with pytest.warns(match="No sparse fine-tuning was made: there is no batch to train on"):
         trainer(sft, limit_train_batches=0).fit(Plain(), data())
     assert sft.sft is None
+
+
+def test_nothing_is_told_where_a_fine_tuning_was_made(recwarn):
+    sft = callback()
+    trainer(sft).fit(Plain(), data())
+    assert sft.sft is not None
+    assert not [w for w in recwarn if "No sparse fine-tuning" in str(w.message)]
