@@ -159,6 +159,11 @@ def _metric(name: str, gold: str) -> str:
     """The measure that is meant: by its name in configs, of parts of speech in CoNLL-U."""
     if name == "accuracy" and Path(gold).suffix == ".conllu":
         return "upos"
+    if name == "accuracy" and Path(gold).suffix in (".txt", ".iob2", ".conll", ".bio"):
+        raise LtsftError(
+            f"`--metric` is expected to be span-f1 for entities in a file like {gold}, but got "
+            "accuracy, which is of parts of speech in CoNLL-U, or of labels in a table."
+        )
     return name.replace("_", "-")
 
 

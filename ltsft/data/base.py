@@ -114,14 +114,8 @@ class DataModule(LightningDataModule):
 
         Returns:
             The file.
-
-        Raises:
-            LtsftError: If predictions of this data have no format.
         """
-        raise LtsftError(
-            f"`data` is expected to be labelled data for predictions, but got "
-            f"{type(self).__name__}."
-        )
+        raise NotImplementedError  # raw text has none: ``ltsft predict`` refuses it
 
     @override
     def prepare_data(self) -> None:

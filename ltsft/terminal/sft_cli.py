@@ -22,6 +22,7 @@ from ltsft.callbacks import (
     SparseMaskCallback,
     UntilSettled,
 )
+from ltsft.data.base import DataModule
 from ltsft.data.serving.sampling import unshard
 from ltsft.errors import LtsftError
 from ltsft.modules.adapters.adapters import Adapters
@@ -215,6 +216,15 @@ class SftCLI(LightningCLI):
                 "(`--model.base_sfts '[runs/pos-en]'`), or a checkpoint (`--ckpt_path`)."
             )
 
+    def _check_predicts(self) -> None:
+        """Refuse data for which no predictions can be written, before any are made."""
+        method = getattr(type(self.datamodule), "save_predictions", DataModule.save_predictions)
+        if method is DataModule.save_predictions:
+            raise LtsftError(
+                f"`data` is expected to be of a task whose predictions can be written, but got "
+                f"{type(self.datamodule).__name__}; `ltsft test` scores a language's model."
+            )
+
     @override
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         root = config["default_root_dir"]
@@ -252,6 +262,8 @@ class SftCLI(LightningCLI):
         if self._run:
             if not (self._fitting or self._checkpoint):
                 self._check_head()
+            if subcommand == "predict":
+                self._check_predicts()
             super()._run_subcommand(subcommand)
 
     def validate(self, model: LightningModule, **options: Any) -> None:
@@ -275,6 +287,9 @@ class SftCLI(LightningCLI):
                 before = set(folder.glob("*"))
                 path = self.datamodule.save_predictions(language, predictions, folder)
                 print(written(path, replaced=path in before))
+                sources = getattr(self.datamodule, "sources", {}).get("predict", {})
+                if len(places := sources.get(language, [])) > 1:
+                    print(f"It holds, in this order: {', '.join(place.path for place in places)}.")
 
     def _score(self, results: list[Any]) -> None:
         scores = {name: float(value) for result in results for name, value in result.items()}

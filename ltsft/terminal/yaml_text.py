@@ -5,10 +5,13 @@ options they are codes of languages: ``no`` is Norwegian.
 """
 
 import enum
+from collections import Counter
 from typing import Any
 
 import yaml
 from jsonargparse import get_loader, set_loader
+
+from ltsft.errors import LtsftError
 
 _load = get_loader("yaml")
 
@@ -24,6 +27,10 @@ def load(stream: str) -> Any:
 
     Args:
         stream: The text.
+
+    Raises:
+        yaml.YAMLError: If it is none.
+        LtsftError: If a mapping has a key twice.
 
     Example:
         >>> load("{no: 1e-3, 010: [no, true], null: x}")
@@ -50,8 +57,14 @@ def _as_typed(value: Any, node: yaml.Node | None) -> Any:
     """Values that were loaded, with the keys of the nodes that they were loaded from."""
     if isinstance(value, dict) and isinstance(node, yaml.MappingNode):
         merges = any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value)
-        if merges or len(node.value) != len(value):  # or a key comes twice
+        if merges:
             return value
+        if len(node.value) != len(value):
+            ((key, times),) = Counter(key.value for key, _ in node.value).most_common(1)
+            raise LtsftError(
+                f"each key of a mapping is expected to come once, but `{key}` comes {times} times; "
+                "a list holds several values."
+            )
         return {
             key_node.value if isinstance(key_node, yaml.ScalarNode) else key: _as_typed(item, child)
             for (key, item), (key_node, child) in zip(value.items(), node.value, strict=True)

@@ -108,6 +108,14 @@ def test_files_of_other_sentences(files, tmp_path, capsys):
         assert message in line
 
 
+def test_accuracy_of_entities_leads_to_their_score(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("Ada B-PER\n")
+    path = str(tmp_path / "a.txt")
+    assert main(["compare", path, path, "--metric", "accuracy"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "`--metric` is expected to be span-f1 for entities in a file like" in line
+
+
 def test_several_seeds_and_a_limit(files, capsys):
     """`FILE,FILE` is scored by its mean; a limit is that of `predict`, so sentences agree."""
     gold, one, two = files

@@ -81,6 +81,24 @@ def test_scores_are_those_of_the_predictions(trained, ltsft):
         assert scores[f"test_accuracy/{language}"] == pytest.approx(accuracy)
 
 
+def test_predictions_of_several_files_are_in_their_order(trained, ltsft):
+    """In one file, which is said."""
+    Path("aa-1.txt").write_text("w1 w2\nw3\n")
+    Path("aa-2.txt").write_text("w4 w5 w6\n")
+    out, _ = ltsft(
+        "predict", *TAGGER, "--model.base_model", trained.base,
+        "--model.base_sfts", f"[{trained.task}]", "--data.predict", "[aa-2.txt, aa-1.txt]",
+        "--trainer.default_root_dir", "out",
+    )  # fmt: skip
+    assert "It holds, in this order: aa-2.txt, aa-1.txt." in out
+    words = [
+        line.split("\t")[1]
+        for line in Path("out/predictions/aa.conllu").read_text().splitlines()
+        if line and line[0].isdigit()
+    ]
+    assert words == ["w4", "w5", "w6", "w1", "w2", "w3"]
+
+
 def test_validate_writes_scores(trained, ltsft):
     ltsft(
         "validate", *TAGGER, "--model.base_model", trained.base,

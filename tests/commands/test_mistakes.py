@@ -388,6 +388,26 @@ MISTAKES = {
         [*FIT, "--trainer.accelerator", "abacus"],
         "invalid accelerator name: `accelerator='abacus'`. Available names are",
     ),
+    "a language named twice": (
+        with_value(TEST, "--data.test", "{{aa: {treebank}, aa: {treebank}}}"),
+        "each key of a mapping is expected to come once, but `aa` comes 2 times; a list holds",
+    ),
+    "predictions of a language's model": (
+        [
+            "predict",
+            "--model",
+            "MaskedLM",
+            "--model.base_model",
+            "{base}",
+            *TEXT,
+            "--data.text",
+            "{text}",
+            "--trainer.default_root_dir",
+            "out",
+        ],
+        "`data` is expected to be of a task whose predictions can be written, but got TextData; "
+        "`ltsft test` scores",
+    ),
     "too rare a validation": (
         [*FIT, "--trainer.val_check_interval", "999"],
         r"`val_check_interval` \(999\) must be less than or equal to the number of the training "

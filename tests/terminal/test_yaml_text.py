@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ltsft.errors import LtsftError
 from ltsft.terminal.sft_cli import SftCLI
 from ltsft.terminal.yaml_text import load
 from tests.tiny import save_base
@@ -47,6 +48,12 @@ def test_an_option_of_an_option_may_be_null(value):
     command += ["--sparse.selection", "NoEntries", "--model.adapters.task_reduction_factor", value]
     cli = SftCLI(command, run=False)
     assert cli.model.adapters.task_reduction_factor is None
+
+
+def test_a_key_that_comes_twice_is_refused():
+    """Wherever it is: a parser would take the last without a word."""
+    with pytest.raises(LtsftError, match="come once, but `aa` comes 2 times; a list holds"):
+        load("{x: [{aa: 1, bb: 2, aa: 1}]}")
 
 
 def test_in_lists_only_true_and_false_are_truth_values():
