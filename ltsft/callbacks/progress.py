@@ -90,6 +90,44 @@ class PhaseProgressBar(TQDMProgressBar):
             self._write_line_if_due(trainer, pl_module)
 
     @override
+    def on_test_start(self, trainer: Trainer, *args: Any) -> None:
+        super().on_test_start(trainer, *args)
+        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    @override
+    def on_predict_start(self, trainer: Trainer, *args: Any) -> None:
+        super().on_predict_start(trainer, *args)
+        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    @override
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        nums = trainer.num_test_batches
+        self._write_share_if_due(trainer, "testing", nums, batch_idx, dataloader_idx)
+
+    @override
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        super().on_predict_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        nums = trainer.num_predict_batches
+        self._write_share_if_due(trainer, "predicting", nums, batch_idx, dataloader_idx)
+
+    @override
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
@@ -99,6 +137,16 @@ class PhaseProgressBar(TQDMProgressBar):
         metrics.pop("v_num", None)
         left = self._time_left(trainer.global_step, self.clock.steps_left(trainer))
         return {"phase": self.clock.position(trainer), "left": left, **metrics}
+
+    def _write_share_if_due(
+        self, trainer: Trainer, what: str, nums: list[int | float], batch: int, loader: int
+    ) -> None:
+        """How far an evaluation is, over all its loaders."""
+        if self._is_live or not self._enabled or not trainer.is_global_zero:
+            return
+        if time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+            print(f"{what} {sum(nums[:loader]) + batch + 1}/{sum(nums)} batches", flush=True)
 
     def _write_line_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if time.monotonic() < self._next_line:

@@ -80,6 +80,28 @@ def test_a_log_gets_lines_and_no_carriage_returns(monkeypatch, capsys):
     assert " left, " in lines[2]
 
 
+@pytest.mark.parametrize("num_loaders", [1, 2])
+@pytest.mark.parametrize("what", ["test", "predict"])
+def test_a_log_says_how_far_an_evaluation_is(what, num_loaders, monkeypatch, capsys):
+    """Over all loaders."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+
+    class Scored(Plain):
+        def test_step(self, batch, batch_idx, dataloader_idx=0):
+            self.log("test_loss", self.training_step(batch, batch_idx))
+
+        def predict_step(self, batch, batch_idx, dataloader_idx=0):
+            return batch_idx
+
+    run = trainer(PhaseProgressBar(), enable_progress_bar=True)
+    getattr(run, what)(Scored(), [data(seed=seed) for seed in range(num_loaders)])
+    out = capsys.readouterr().out
+    assert "\r" not in out
+    lines = [line for line in out.splitlines() if line.startswith(f"{what}ing ")]
+    total = num_loaders * len(data())
+    assert lines == [f"{what}ing {n}/{total} batches" for n in range(1, total + 1)]
+
+
 def test_without_the_callback_it_is_lightnings():
     bar = PhaseProgressBar()
     run = trainer(bar, enable_progress_bar=True, max_epochs=1)
