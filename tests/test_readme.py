@@ -11,6 +11,7 @@ from transformers import AutoModelForTokenClassification
 
 from ltsft.sparse import ScopeRules, SparseFineTuning
 from tests.callbacks.plain import Plain, callback, data, loader_of, trainer
+from tests.commands.test_convert import publish
 from tests.documented import ROOT, callbacks, compose, link_runs
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -202,9 +203,13 @@ def test_commands_of_the_table(command, runs, ltsft):
         return
     Path("hsb.txt").write_text("w1 w2!\nw3\n")
     options = {"compose": ["--base", runs.base], "study": ["--dry-run"]}
+    options["convert"] = ["--base", runs.base] if "--base" in command else []
     options["predict"] = ["--model.base_model", runs.base, "--data.max_length", "24"]
     if "--as-sft" in command:
         options = {}
+    Path("cambridgeltl").mkdir()
+    publish(SparseFineTuning.from_pretrained("runs/hsb"), "cambridgeltl/mbert-lang-sft-hsb-small")
+    AutoModelForTokenClassification.from_pretrained(runs.base).save_pretrained("my-tagger")
     _, err = ltsft(*shlex.split(command)[1:], *options.get(name, []))
     assert err == []
     if "--as-sft" in command:
@@ -219,7 +224,8 @@ def test_commands_of_the_table(command, runs, ltsft):
 
 def test_there_is_a_command_of_each_kind():
     assert {command.split()[1] for command in COMMANDS} == {
-        "fit", "test", "predict", "compose", "inspect", "overlap", "study", "completion",
+        "fit", "test", "predict", "compose", "convert", "inspect", "overlap", "study",
+        "completion",
     }  # fmt: skip
 
 

@@ -21,18 +21,22 @@ def as_path(path: str | Path) -> Path:
     return Path(path).expanduser()
 
 
-def locate(name: str | Path) -> Path:
+def locate(name: str | Path, file_name: str = FILE_NAME) -> Path:
     """Find the file that a folder, a file or ``user/repo[@revision]`` means, downloading it.
+
+    Args:
+        name: What is meant.
+        file_name: What the file is called in a folder or repository.
 
     Raises:
         LtsftError: If there is no such thing.
     """
     path = as_path(name)
     if path.is_dir():
-        for candidate in (path / FILE_NAME, path / "sft" / FILE_NAME):
+        for candidate in (path / file_name, path / "sft" / file_name):
             if candidate.is_file():
                 return candidate
-        raise LtsftError(f"the folder `{path}` is expected to hold `{FILE_NAME}`, but does not.")
+        raise LtsftError(f"the folder `{path}` is expected to hold `{file_name}`, but does not.")
     repository, _, revision = str(name).partition("@")
     if path.exists() or repository.count("/") != 1 or repository.startswith((".", "~", "/")):
         return path
@@ -40,10 +44,10 @@ def locate(name: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(hf_hub_download(repository, FILE_NAME, revision=revision or None))
+        return Path(hf_hub_download(repository, file_name, revision=revision or None))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).split("\n")[0]
         raise LtsftError(
             f"`{name}` is expected to be a folder, a file or a repository `user/repo[@revision]` "
-            f"with `{FILE_NAME}`, but is no file here and the hub says: {reason}"
+            f"with `{file_name}`, but is no file here and the hub says: {reason}"
         ) from error

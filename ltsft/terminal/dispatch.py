@@ -43,6 +43,7 @@ COMMANDS = {
     "test": Command("lightning", "Score a model on test data, each language with its own SFT."),
     "predict": Command("lightning", "Write a model's predictions to a file."),
     "compose": Command("compose", "Add SFTs to their base: a plain Hugging Face checkpoint."),
+    "convert": Command("convert", "Read files of others: published SFTs, full fine-tunings."),
     "inspect": Command("inspect", "Show what an SFT is, on what base, and its size per tensor."),
     "overlap": Command("overlap", "Compare which entries SFTs select, pair by pair."),
     "compare": Command("compare", "Score predictions, with intervals and a paired test."),
