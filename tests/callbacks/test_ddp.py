@@ -3,43 +3,21 @@
 Starting a process costs more than all fits in it, so two are started once for all of them.
 """
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from ltsft.sparse import SparseFineTuning
 from tests.callbacks import ddp_fit
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import run_ranks
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """By fit: what each of the two ranks held in the end, and the fine-tuning that was written."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
-    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.callbacks.ddp_fit", str(folder)],
-            env={**os.environ, **common, "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for rank in ranks:
-        _, errors = rank.communicate(timeout=250)
-        assert rank.returncode == 0, errors[-3000:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_ranks(2, "tests.callbacks.ddp_fit", str(folder))
     return {
         name: (
             *(torch.load(folder / name / f"rank{rank}.pt") for rank in range(2)),

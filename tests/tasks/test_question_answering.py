@@ -1,10 +1,7 @@
 """QuestionAnswering: losses, answers and scores by hand, checkpoints, composing, two processes."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 
@@ -20,10 +17,9 @@ from ltsft.sparse import SparseFineTuning
 from ltsft.tasks import MaskedLM, QuestionAnswering
 from tests.callbacks.plain import loader_of, trainer, values
 from tests.metrics.test_answers import exact, f1
+from tests.processes import run_ranks
 from tests.tasks.test_encoders import fit, language_batches
 from tests.tiny import CONFIGS, save_artificial_base, save_base
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=list(CONFIGS))
@@ -188,20 +184,8 @@ def test_out_of_range(tmp_path):
         QuestionAnswering(base_model="unused", max_answer_length=0)
 
 
-SCRIPT = """
-import sys
-import torch
-from tests.tasks.test_question_answering import built_in_scores
-
-torch.set_num_threads(1)
-scores = built_in_scores(sys.argv[1], strategy="ddp", devices=2)
-if scores is not None:
-    print(scores)
-"""
-
-
 def built_in_scores(base, **settings):
-    """Test scores as JSON, on the first rank: uneven shares of questions with several windows."""
+    """Test scores: uneven shares of questions with several windows."""
     data = QuestionData(
         base,
         test={"elmu": Source("artificial:elmu", limit=13)},
@@ -212,30 +196,20 @@ def built_in_scores(base, **settings):
     )
     run = trainer(use_distributed_sampler=False, **settings)
     run.test(QuestionAnswering(base_model=base), data, verbose=False)
-    if not run.is_global_zero:
-        return None
-    return json.dumps({name: value.item() for name, value in run.callback_metrics.items()})
+    return {name: value.item() for name, value in run.callback_metrics.items()}
 
 
 def test_two_processes_score_as_one(tmp_path):
-    """Sums in another order, hence 1e-6."""
+    """On either rank; sums in another order, hence 1e-6."""
     torch.manual_seed(0)
     base = save_artificial_base(tmp_path / "base")
     model = AutoModelForQuestionAnswering.from_pretrained(base)
     model.save_pretrained(base)  # one head for all
-    (tmp_path / "script.py").write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py"), base],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (two,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    one = json.loads(built_in_scores(base))
-    assert one == pytest.approx(json.loads(two), rel=1e-6)
+    run_ranks(2, "tests.tasks.score_in_ranks", base)
+    one = built_in_scores(base)
     assert 0 < one["test_f1/elmu"] < 1
+    for rank in range(2):
+        assert json.loads(Path(f"scores{rank}.json").read_text()) == pytest.approx(one, rel=1e-6)
 
 
 def test_windows_of_built_in_questions(tmp_path):
