@@ -67,3 +67,21 @@ def ltsft(capfd) -> Callable[..., Said]:
         return Said(said.out, said.err.splitlines())
 
     return run
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub that this process takes for the real one, with an empty cache."""
+    import huggingface_hub
+
+    from tests.hub_server import PLACE_OF_A_FILE, TOKEN, running
+
+    with running() as server:
+        constants = huggingface_hub.constants
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        address = f"{server.url}/{PLACE_OF_A_FILE}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield server

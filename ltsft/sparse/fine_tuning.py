@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError
-from ltsft.sparse import file_format, location
+from ltsft.sparse import file_format, hub, location
 from ltsft.sparse.applied import Applied
 from ltsft.sparse.delta import SparseDelta
 from ltsft.sparse.mask import Mask
@@ -234,16 +235,41 @@ class SparseFineTuning:
         """Write ``sft.safetensors`` into a folder; `packed` is as in :meth:`save`."""
         self.save(location.as_path(folder) / location.FILE_NAME, packed=packed)
 
+    def push_to_hub(self, repository: str, *, base_model: str | None = None, **options: Any) -> str:
+        """Publish on the Hugging Face hub, with a card.
+
+        Folders of this machine are not told.
+
+        Args:
+            repository: ``user/repo``; made if there is none.
+            base_model: Name of the base model on the hub, where the metadata have a folder.
+            **options: Of :func:`ltsft.sparse.hub.push`: `private`, `packed`, `license`, `datasets`,
+                `scores`, `token`.
+
+        Returns:
+            ``user/repo@commit``, which :meth:`from_pretrained` takes.
+
+        Raises:
+            LtsftError: If the base model is a folder, or the hub refuses.
+        """
+        told = replace(self, metadata=hub.public(self.metadata, base_model))
+        return hub.push(told, repository, **options)
+
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, verify: bool = True) -> "SparseFineTuning":
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, verify: bool = True
+    ) -> "SparseFineTuning":
         """Read from a folder, a file, or a repository of the Hugging Face hub.
+
+        What was downloaded once is found without the network too (``HF_HUB_OFFLINE=1``).
 
         Args:
             name: Path of a folder that holds ``sft.safetensors``, or of a file, or
                 ``user/repo[@revision]``.
+            revision: Branch, tag or commit of a repository; a commit is the same for ever.
             verify: See :meth:`load`.
 
         Raises:
             LtsftError: If there is nothing of that name, or it is no sparse fine-tuning.
         """
-        return cls.load(location.locate(name), verify=verify)
+        return cls.load(location.locate(name, revision=revision), verify=verify)

@@ -45,6 +45,8 @@ COMMANDS = {
     "compose": Command("compose", "Add SFTs to their base: a plain Hugging Face checkpoint."),
     "convert": Command("convert", "Read files of others: published SFTs, full fine-tunings."),
     "inspect": Command("inspect", "Show what an SFT is, on what base, and its size per tensor."),
+    "push": Command("push", "Publish SFTs on the Hugging Face hub, with cards."),
+    "pull": Command("pull", "Download SFTs from the Hugging Face hub, and check them."),
     "overlap": Command("overlap", "Compare which entries SFTs select, pair by pair."),
     "compare": Command("compare", "Score predictions, with intervals and a paired test."),
     "configs": Command("configs", "List, show and copy the configs that come with ltsft."),
