@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -19,7 +20,9 @@ from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.slot import SlotName
 from ltsft.sparse import ScopeRules, SparseFineTuning
 from ltsft.sparse.scope import owned_by
+from ltsft.tasks.checkpoints import load_task
 from ltsft.tasks.encoder import (
+    Json,
     build_encoder,
     check_inputs,
     config_values,
@@ -104,7 +107,7 @@ class Task(LightningModule, ABC):
         learning_rate: float = 5e-5,
         weight_decay: float = 0.0,
         adapters: Adapters | None = None,
-        model_config: dict[str, Any] | None = None,
+        model_config: dict[str, Json] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -193,7 +196,7 @@ class Task(LightningModule, ABC):
     def _settle_labels(self, labels: list[str] | None, sfts: list[SparseFineTuning]) -> list[str]:
         inventories: dict[str, list[str]] = {}
         if self._model_config:
-            names = self._model_config["id2label"]
+            names = cast(dict[str, str], self._model_config["id2label"])
             inventories["the checkpoint"] = [names[id] for id in sorted(names, key=int)]
         for name, sft in zip(self.base_sfts, sfts, strict=False):
             if sft.metadata.labels is not None:
@@ -345,6 +348,18 @@ class Task(LightningModule, ABC):
         return {name: metric.to(self.device) for name, metric in self.make_metrics().items()}
 
     # ------------------------------------------------------------------ checkpoints
+
+    @classmethod
+    @override
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        strict: bool | None = None,
+        **options: Any,
+    ) -> Self:
+        """Build a task again from a checkpoint; see :func:`~ltsft.tasks.checkpoints.load_task`."""
+        return load_task(cls, checkpoint_path, map_location, strict, **options)
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -17,6 +17,10 @@ from transformers import (
 
 from ltsft.errors import LtsftError
 
+# Not of `Any`: by that, a config could have objects made in it.
+Json = bool | int | float | str | list | dict | None
+"""Values of a model's configuration."""
+
 
 class Encoder(NamedTuple):
     """A pretrained model with the head of a task.

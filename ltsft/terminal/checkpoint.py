@@ -1,16 +1,14 @@
 """What a checkpoint says about its model, and whether options agree with it."""
 
 import importlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from ltsft.errors import LtsftError
-from ltsft.tasks import Task
+from ltsft.tasks.checkpoints import read_checkpoint
 from ltsft.terminal.early import check_checkpoint
 
 
@@ -18,45 +16,11 @@ def hyperparameters(path: str) -> dict[str, Any]:
     """The options that a checkpoint's model was built with.
 
     Raises:
-        LtsftError: If it is no checkpoint of Lightning.
+        LtsftError: If it is no checkpoint of Lightning, or names a class to be built.
     """
     check_checkpoint(path)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    # Whatever a file of another kind makes torch stumble over.
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise LtsftError(
-            f"`ckpt_path` is expected to be a checkpoint that `ltsft fit` wrote, but {path!r} "
-            f"cannot be read as one: {reason}"
-        ) from error
-    if not (isinstance(checkpoint, dict) and "pytorch-lightning_version" in checkpoint):
-        raise LtsftError(
-            f"`ckpt_path` is expected to be a checkpoint that `ltsft fit` wrote, but {path!r} is "
-            "something else; a sparse fine-tuning (`sft.safetensors`) goes into "
-            "`model.init_args.base_sfts`."
-        )
-    saved: dict[str, Any] = checkpoint.get("hyper_parameters", {})
+    saved: dict[str, Any] = read_checkpoint(path).get("hyper_parameters", {})
     return saved
-
-
-def task_class(path: str) -> type[Task]:
-    """Find a task among those imported; a checkpoint from anywhere must not import things.
-
-    Raises:
-        LtsftError: If there is none of that name.
-    """
-    module, _, name = path.rpartition(".")
-    classes: list[type[Task]] = [Task]  # type: ignore[type-abstract]
-    for cls in classes:  # grows as we go
-        # The path may be a shorter one, through a package's `__init__`.
-        if cls.__name__ == name and f"{cls.__module__}.".startswith(f"{module}."):
-            return cls
-        classes += cls.__subclasses__()
-    raise LtsftError(
-        f"the checkpoint is expected to be of a known task, but is of {path!r}; name the class too "
-        f"(`--model {path or 'CLASS'}`), or make the checkpoint with `ltsft fit`."
-    )
 
 
 def newest_checkpoint(root: str | None) -> str:

@@ -33,7 +33,6 @@ from ltsft.terminal.checkpoint import (
     check_same_start,
     hyperparameters,
     newest_checkpoint,
-    task_class,
 )
 from ltsft.terminal.complaints import OneLineParser, own_cause
 from ltsft.terminal.csv_log import GoOn, SaveConfigAtStart
@@ -190,8 +189,7 @@ class SftCLI(LightningCLI):
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
         if self._checkpoint:
-            task = task_class(hyperparameters(self._checkpoint).get("_class_path", ""))
-            self.model = task.load_from_checkpoint(self._checkpoint, map_location="cpu")
+            self.model = Task.load_from_checkpoint(self._checkpoint)
         self._check_labels()
         self.trainer = self.instantiate_trainer()
 
