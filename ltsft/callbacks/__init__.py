@@ -3,7 +3,16 @@
 from ltsft.callbacks.language_sfts import LanguageSfts
 from ltsft.callbacks.phase import Phase
 from ltsft.callbacks.progress import PhaseProgressBar
+from ltsft.callbacks.signals import Interrupted, SaveOnSignal
 from ltsft.callbacks.sparse_mask import SparseMaskCallback
 from ltsft.callbacks.until_settled import UntilSettled
 
-__all__ = ["LanguageSfts", "Phase", "PhaseProgressBar", "SparseMaskCallback", "UntilSettled"]
+__all__ = [
+    "Interrupted",
+    "LanguageSfts",
+    "Phase",
+    "PhaseProgressBar",
+    "SaveOnSignal",
+    "SparseMaskCallback",
+    "UntilSettled",
+]

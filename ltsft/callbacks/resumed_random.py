@@ -56,10 +56,12 @@ class ResumedRandom:
         """Give a training loader that can be resumed its state, where Lightning no longer does.
 
         It does when it sets up data, which was before it knew of any state where phases are counted
-        in passes.
+        in passes; and not at all from a checkpoint of the end of a pass.
         """
         loop = trainer.fit_loop
-        if loop._combined_loader_states_to_load and loop._data_fetcher is not None:
+        states = loop._combined_loader_states_to_load
+        if states and loop._combined_loader is not None and loop._data_fetcher is not None:
             self.restore(trainer)
-            loop._load_combined_loader_states()
+            loop._combined_loader._load_state_dicts(states)
+            loop._combined_loader_states_to_load = []
             iter(loop._data_fetcher)

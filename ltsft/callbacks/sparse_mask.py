@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from ltsft.callbacks.best_weights import Mode
+from ltsft.callbacks.checkpoint_moment import check_moment
 from ltsft.callbacks.clock import Clock
 from ltsft.callbacks.fit import Fit
 from ltsft.callbacks.keeper import Keeper
@@ -38,6 +39,7 @@ from ltsft.callbacks.trainer_loops import (
     check_gradients,
     check_steps,
     close_pass,
+    count_new_pass,
     is_quick_run,
     lift_limits,
     validates_next,
@@ -266,7 +268,9 @@ class SparseMaskCallback(Callback):
         self.fit.validate_if_due(trainer)
         if clock.over and clock.is_last:  # resumed at the end of a phase
             trainer.should_stop = True
-        elif clock.over:
+        elif not clock.over:
+            count_new_pass(trainer)
+        else:
             close_pass(trainer)
             self.fit.boundary.cross(trainer, is_last=False)
         clock.tell_samplers(trainer)
@@ -409,6 +413,7 @@ class SparseMaskCallback(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        check_moment(checkpoint)
         before, now = checkpoint.get("hyper_parameters", {}), pl_module.hparams
         changed = [
             f"{name} was {before[name]!r} and is {now[name]!r}"

@@ -261,9 +261,14 @@ def close_pass(trainer: Trainer) -> None:
 
     A checkpoint written by the phase's last validation lies inside a pass, but the run that was not
     stopped begins a new one for the sparse phase. No hook leads out of an open pass on resuming, so
-    the loop's counters are set to what they are after one.
+    the loop's counters are set to what they are after one; those of batches, too, were written
+    before the last one counted as done.
     """
     loop = trainer.fit_loop
+    batches, passes = loop.epoch_loop.batch_progress, loop.epoch_progress
+    batches.total.completed = batches.total.ready
+    if num_passes(trainer) < passes.current.ready:
+        loop.epoch_loop._batches_that_stepped += 1
     for progress in (loop.epoch_progress.total, loop.epoch_progress.current):
         progress.started = progress.ready  # type: ignore[attr-defined]
         progress.processed = progress.ready  # type: ignore[attr-defined]
@@ -272,3 +277,41 @@ def close_pass(trainer: Trainer) -> None:
     loop.reset_restart_stage()
     loop.epoch_loop.reset_restart_stage()
     loop.epoch_loop.val_loop.reset_restart_stage()
+
+
+def count_new_pass(trainer: Trainer) -> None:
+    """Count the pass as begun that follows a checkpoint of the last batch of another.
+
+    Lightning closes the one of the checkpoint, but goes on as in the middle of it. A checkpoint of
+    the new pass would have a pass begun less than there were, and be taken for one between passes.
+    """
+    loop = trainer.fit_loop
+    if (
+        loop.restarted_mid_epoch
+        and loop.epoch_loop.restarted_on_train_batch_end
+        and loop.epoch_loop.batch_progress.is_last_batch
+    ):
+        loop.epoch_progress.increment_ready()
+        loop.epoch_progress.increment_started()
+
+
+def cluster_environment(trainer: Trainer) -> Any:
+    """What a trainer knows of the cluster that it runs on."""
+    return trainer._accelerator_connector.cluster_environment
+
+
+def when_signals_are_registered(trainer: Trainer, then: Callable[[], None]) -> Callable[[], None]:
+    """Do something right after Lightning registered its handlers of signals.
+
+    Returns:
+        Undoes it; what was done stays.
+    """
+    connector = trainer._signal_connector
+    register = connector.register_signal_handlers
+
+    def register_and_then() -> None:
+        register()
+        then()
+
+    connector.register_signal_handlers = register_and_then  # type: ignore[method-assign]
+    return lambda: delattr(connector, "register_signal_handlers")

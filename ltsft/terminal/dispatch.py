@@ -23,6 +23,9 @@ USER_ERROR = 2
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
 
+TERMINATED = 143
+"""Exit status after SIGTERM, likewise: nobody may take the command for done."""
+
 BROKEN_PIPE = 141
 """Exit status where nobody reads on (``ltsft inspect … | head``): 128 + SIGPIPE."""
 
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0, 2 after a user's mistake (one line on stderr says which), 130 after Ctrl-C,
-        141 where what reads the output has ended.
+        141 where what reads the output has ended, 143 after SIGTERM, 138 after SIGUSR1.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
@@ -105,6 +108,8 @@ def _run(name: str, *rest: str) -> int:
     except SystemExit as stop:  # argparse after --help, Lightning after Ctrl-C
         if isinstance(stop.__context__, KeyboardInterrupt):
             return INTERRUPTED
+        if type(stop).__name__ == "SIGTERMException":  # Lightning's, without a status
+            return TERMINATED
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)
             return 1

@@ -29,7 +29,7 @@ class Leftovers(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+        if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
             print(f"\n{self._how_to_go_on(trainer)}", flush=True)
 
     @override

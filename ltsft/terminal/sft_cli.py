@@ -19,6 +19,7 @@ from ltsft.callbacks import (
     LanguageSfts,
     Phase,
     PhaseProgressBar,
+    SaveOnSignal,
     SparseMaskCallback,
     UntilSettled,
 )
@@ -235,6 +236,7 @@ class SftCLI(LightningCLI):
         if self._fitting:
             keep = self._get(self.config_init, "keep_checkpoints")
             callbacks = [GoOn(), *callbacks, Leftovers(keep)]  # before ours log anything
+            callbacks += [SaveOnSignal()]
             for callback in callbacks:
                 if isinstance(callback, SparseMaskCallback) and callback.output_dir is None:
                     callback.output_dir = root  # whatever the logger

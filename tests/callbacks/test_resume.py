@@ -149,13 +149,14 @@ class Resumable:
         return 8
 
     def __iter__(self):
+        if self.place == len(self):  # nobody asks for more than there is
+            self.place = 0
+            self.number += 1
         for place in range(self.place, len(self)):
             self.place = place + 1
             self.seen.append((self.number, place))
             generator = torch.Generator().manual_seed(100 * self.number + place)
             yield [torch.randn(4, size, generator=generator) for size in (6, 3)]
-        self.place = 0
-        self.number += 1
 
     def state_dict(self):
         return {"place": self.place, "number": self.number}
