@@ -1,5 +1,6 @@
 """Lightning callbacks: the two phases of a sparse fine-tuning, and languages at test time."""
 
+from ltsft.callbacks.checkpoint_io import WholeCheckpointIO
 from ltsft.callbacks.language_sfts import LanguageSfts
 from ltsft.callbacks.phase import Phase
 from ltsft.callbacks.progress import PhaseProgressBar
@@ -15,4 +16,5 @@ __all__ = [
     "SaveOnSignal",
     "SparseMaskCallback",
     "UntilSettled",
+    "WholeCheckpointIO",
 ]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ltsft.atomic import write_text
 from ltsft.errors import LtsftError
-from ltsft.study.plan import STAMP, Run
+from ltsft.study.plan import STAMP, Run, key_in
 from ltsft.study.progress import StudyProgress
 from ltsft.terminal.dispatch import USER_ERROR, one_line
 from ltsft.terminal.dispatch import main as ltsft
@@ -88,6 +88,10 @@ def _run(run: Run, log: Path) -> int:
         except Exception:
             traceback.print_exc()
             status = 1
+    if status == 0 and not Path(folder, run.result).exists():
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{folder / run.result} is expected to be there now, but is not.\n")
+        status = 1
     if status == 0:
         stamp = {"key": run.key, "command": run.command_line, "seconds": time.time() - begin}
         (folder / STARTED).unlink(missing_ok=True)
@@ -109,12 +113,12 @@ def _call(command: list[str]) -> int:
 def _resume(run: Run, folder: Path) -> list[str]:
     """Go on from the newest checkpoint of the same run, or clear what another one left."""
     started, stamp = folder / STARTED, folder / STAMP
-    same = started.is_file() and json.loads(started.read_text()).get("key") == run.key
-    checkpoints = sorted(
-        folder.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True
-    )
-    if same and checkpoints and run.command[:2] == ["ltsft", "fit"]:
-        return ["--ckpt_path", str(checkpoints[0])]
+    same = key_in(started) == run.key
+    if same and run.command[:2] == ["ltsft", "fit"]:
+        from ltsft.terminal.checkpoint import newest_checkpoint
+
+        with contextlib.suppress(LtsftError):  # none that can be read: begin anew
+            return ["--ckpt_path", newest_checkpoint(folder)]
     if started.is_file() or stamp.is_file():  # ours to clear
         stamp.unlink(missing_ok=True)
         Path(folder, run.result).unlink(missing_ok=True)

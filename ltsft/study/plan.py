@@ -48,9 +48,7 @@ class Run:
     def is_done(self) -> bool:
         """Whether its result is there and was made by this very command from these very files."""
         stamp = Path(self.folder, STAMP)
-        if not (stamp.is_file() and Path(self.folder, self.result).is_file()):
-            return False
-        return json.loads(stamp.read_text(encoding="utf-8")).get("key") == self.key
+        return Path(self.folder, self.result).is_file() and key_in(stamp) == self.key
 
     @property
     def command_line(self) -> str:
@@ -60,6 +58,15 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """Primitives, from which ``Run(**...)`` makes an equal one."""
         return asdict(self)
+
+
+def key_in(path: Path) -> str | None:
+    """The key of the run that a file is of; ``None`` where it is missing, or was cut."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content.get("key") if isinstance(content, dict) else None
 
 
 def make_plan(study: Study, output: str) -> list[Run]:

@@ -1,15 +1,38 @@
 """Checkpoints of a fit: what to go on from while there is no result, and needless after."""
 
 import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from ltsft.callbacks import SparseMaskCallback
+
+MINUTES_BETWEEN_CHECKPOINTS = 15
+"""What a fit that is killed loses at most."""
+
+
+def usual_savers(config: Mapping[str, Any], users: Sequence[Any]) -> list[ModelCheckpoint]:
+    """What saves a fit beside its user's own: by the clock, as a pass may take days.
+
+    And at the end of each pass, as Lightning does, where a user names nothing.
+
+    Args:
+        config: Options of the Trainer.
+        users: The callbacks among them.
+    """
+    saves = config["enable_checkpointing"] is not False and not config["fast_dev_run"]
+    if not saves:
+        return []
+    interval = timedelta(minutes=MINUTES_BETWEEN_CHECKPOINTS)
+    timed = ModelCheckpoint(filename="timed-{step}", train_time_interval=interval)
+    has_own = any(isinstance(callback, Checkpoint) for callback in users)
+    return [timed] if has_own else [ModelCheckpoint(), timed]
 
 
 class Leftovers(Callback):

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -22,6 +23,7 @@ from ltsft.callbacks import (
     SaveOnSignal,
     SparseMaskCallback,
     UntilSettled,
+    WholeCheckpointIO,
 )
 from ltsft.data.base import DataModule
 from ltsft.data.serving.sampling import unshard
@@ -33,12 +35,12 @@ from ltsft.terminal.checkpoint import (
     check_agreement,
     check_same_start,
     hyperparameters,
-    newest_checkpoint,
+    to_go_on_from,
 )
 from ltsft.terminal.complaints import OneLineParser, own_cause
 from ltsft.terminal.csv_log import GoOn, SaveConfigAtStart
 from ltsft.terminal.early import FOUND_BY_LIGHTNING
-from ltsft.terminal.leftovers import Leftovers
+from ltsft.terminal.leftovers import Leftovers, usual_savers
 from ltsft.terminal.loggers import csv_log, with_save_dir
 from ltsft.terminal.output import score_table, written
 from ltsft.terminal.refusals import refused, refused_by_trainer
@@ -160,8 +162,8 @@ class SftCLI(LightningCLI):
         """
         config = self.config[self.config.subcommand]
         path = config.get("ckpt_path")
-        if self._fitting and path == "last":
-            path = config.ckpt_path = newest_checkpoint(config.trainer.default_root_dir)
+        if self._fitting:
+            path = config.ckpt_path = to_go_on_from(path, config.trainer.default_root_dir)
         if self._fitting and path in FOUND_BY_LIGHTNING:
             path = None
         saved = {} if path is None else hyperparameters(path)
@@ -231,19 +233,21 @@ class SftCLI(LightningCLI):
             raise LtsftError(
                 f"`trainer.default_root_dir` is expected to be a folder, but {root} is a file."
             )
+        users = _as_list(config["callbacks"])
         if config["logger"] in (None, True):
             config["logger"] = csv_log(root) if self._fitting else False
         if self._fitting:
             keep = self._get(self.config_init, "keep_checkpoints")
             callbacks = [GoOn(), *callbacks, Leftovers(keep)]  # before ours log anything
-            callbacks += [SaveOnSignal()]
+            callbacks += [*usual_savers(config, users), SaveOnSignal()]
+            plugins = _as_list(config["plugins"])
+            if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+                config["plugins"] = [*plugins, WholeCheckpointIO()]
             for callback in callbacks:
                 if isinstance(callback, SparseMaskCallback) and callback.output_dir is None:
                     callback.output_dir = root  # whatever the logger
         else:
             callbacks = [c for c in callbacks if not isinstance(c, SparseMaskCallback)]
-        users = config["callbacks"] or []
-        users = users if isinstance(users, list) else [users]
         if not (self._fitting or any(isinstance(callback, Checkpoint) for callback in users)):
             config["enable_checkpointing"] = False
         if config["enable_progress_bar"] is not False and not any(
@@ -303,3 +307,8 @@ class SftCLI(LightningCLI):
         replaced = path.exists()
         write_text(path, text)
         print(written(path, replaced=replaced))
+
+
+def _as_list(value: Any) -> list[Any]:
+    """What a Trainer takes alone, several of, or none."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
