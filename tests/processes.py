@@ -23,7 +23,32 @@ def run_ranks(num_ranks: int, module: str, *args: str, timeout_seconds: float = 
         timeout_seconds: When to give up.
 
     Raises:
-        AssertionError: If a rank fails, with what it wrote to stderr, or is not done in time.
+        AssertionError: If a rank fails, with what it wrote, or is not done in time.
+    """
+    codes, logs = end_of_ranks(num_ranks, module, *args, timeout_seconds=timeout_seconds)
+    for number, code in enumerate(codes):
+        state = "is not done" if code is None else f"ended with {code}"
+        assert code == 0, f"rank {number} {state}, of {codes}:\n{logs[number][-3000:]}"
+
+
+def end_of_ranks(
+    num_ranks: int,
+    module: str,
+    *args: str,
+    timeout_seconds: float = 250,
+    is_ended_by_one: bool = True,
+) -> tuple[list[int | None], list[str]]:
+    """Run ranks as :func:`run_ranks` does, and tell how they ended.
+
+    Args:
+        num_ranks: How many.
+        module: What to run.
+        *args: Its arguments.
+        timeout_seconds: When to give up.
+        is_ended_by_one: Whether the others are killed when one fails.
+
+    Returns:
+        Status of each, ``None`` where it had to be killed; and what each wrote.
     """
     common = {
         "PYTHONPATH": str(ROOT),
@@ -46,7 +71,7 @@ def run_ranks(num_ranks: int, module: str, *args: str, timeout_seconds: float = 
                 ranks.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file))
         end = time.monotonic() + timeout_seconds
         while any(rank.poll() is None for rank in ranks) and time.monotonic() < end:
-            if any(rank.returncode for rank in ranks):
+            if is_ended_by_one and any(rank.returncode for rank in ranks):
                 break
             time.sleep(0.1)
     finally:
@@ -55,9 +80,7 @@ def run_ranks(num_ranks: int, module: str, *args: str, timeout_seconds: float = 
             if rank.poll() is None:
                 rank.kill()
             rank.wait()
-    for number, code in enumerate(codes):
-        state = "is not done" if code is None else f"ended with {code}"
-        assert code == 0, f"rank {number} {state}, of {codes}:\n{logs[number].read_text()[-3000:]}"
+    return codes, [log.read_text() for log in logs]
 
 
 def _free_port() -> int:

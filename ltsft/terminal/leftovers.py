@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
@@ -54,6 +55,12 @@ class Leftovers(Callback):
     ) -> None:
         if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
             print(f"\n{self._how_to_go_on(trainer)}", flush=True)
+        elif _is_of_another_process(exception, trainer):
+            print(
+                f"\nAnother process of this fit has ended; what it wrote says why. "
+                f"{self._how_to_go_on(trainer)}",
+                flush=True,
+            )
 
     @override
     @rank_zero_only
@@ -86,6 +93,15 @@ class Leftovers(Callback):
             f"Interrupted in the phase {position}. To go on from the newest checkpoint, call the "
             f"same command with `--ckpt_path {newest}`."
         )
+
+
+def _is_of_another_process(exception: BaseException, trainer: Trainer) -> bool:
+    """Whether a process could not go on because another one is gone."""
+    said = str(exception)
+    is_lost = isinstance(exception, torch.distributed.DistBackendError) or (
+        isinstance(exception, RuntimeError) and ("by peer" in said or "gloo" in said)
+    )
+    return trainer.world_size > 1 and is_lost
 
 
 def _sparse_mask(trainer: Trainer) -> SparseMaskCallback | None:

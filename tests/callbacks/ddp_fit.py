@@ -13,11 +13,18 @@ from lightning.pytorch import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
-from ltsft.callbacks import LanguageSfts, Phase, SparseMaskCallback
+from ltsft.callbacks import (
+    Interrupted,
+    LanguageSfts,
+    Phase,
+    SaveOnSignal,
+    SparseMaskCallback,
+)
 from ltsft.sparse import Budget, DiffPruning, Growing, ScopeRules
 from tests.callbacks.plain import Plain, callback, data, trainer, values
 from tests.callbacks.test_many_sources import STEPS, Net, batches, differences
 from tests.callbacks.test_many_sources import loader as loader_of
+from tests.callbacks.test_signals import SignalAt
 
 NUM_RANKS = int(os.environ.get("WORLD_SIZE", 1))
 RANK = int(os.environ.get("LOCAL_RANK", 0))
@@ -74,7 +81,7 @@ class Differently(Plain):
         self.double()
 
 
-def fit(folder: Path, accumulate: int = 1, ckpt_path: Path | None = None, **settings):
+def fit(folder: Path, accumulate: int = 1, ckpt_path: str | None = None, extra=(), **settings):
     """Both phases, 8 examples a step whatever the ranks and micro-batches are."""
     dataset = data(dtype=torch.float64).dataset
     validation = data(16, seed=2, dtype=torch.float64).dataset
@@ -98,6 +105,8 @@ def fit(folder: Path, accumulate: int = 1, ckpt_path: Path | None = None, **sett
     run = trainer(
         sft,
         AtBoundary(folder),
+        *extra,
+        default_root_dir=folder,
         use_distributed_sampler=False,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=0.5,
@@ -127,6 +136,19 @@ def fit_sources(folder: Path):
     return {"weights": values(net.layers), "mask": sparse.ticket.mask.digest()}
 
 
+def fit_with_signals(folder: Path):
+    """At the end of passes one rank gets a signal, the other one first; both end, and go on."""
+    path = None
+    for rank in (1, 0, 1):
+        signals = [SignalAt("on_before_backward", 5)] if rank == RANK else []
+        try:
+            fit(folder, 1, path, extra=[*signals, SaveOnSignal()])
+        except Interrupted as interrupted:
+            path = interrupted.path
+    held = fit(folder, 1, path)
+    return held | {"path": path}
+
+
 def count_traffic(folder: Path):
     """Bytes of gradients per step of each phase."""
     sft = callback(
@@ -150,9 +172,10 @@ FITS = {
     "sources": fit_sources,
 }
 IN_TWO_PROCESSES = FITS | {
-    "resumed": lambda folder: fit(folder, 1, folder.parent / "as the paper" / "boundary.ckpt"),
+    "resumed": lambda folder: fit(folder, 1, str(folder.parent / "as the paper" / "boundary.ckpt")),
     "accumulated": lambda folder: fit(folder, 2),
     "traffic": count_traffic,
+    "signals": fit_with_signals,
 }
 
 

@@ -3,12 +3,14 @@
 Starting a process costs more than all fits in it, so two are started once for all of them.
 """
 
+import signal
+
 import pytest
 import torch
 
 from ltsft.sparse import SparseFineTuning
 from tests.callbacks import ddp_fit
-from tests.processes import run_ranks
+from tests.processes import end_of_ranks, run_ranks
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,28 @@ def test_two_processes_resume_at_the_boundary_to_the_bit(two):
     assert again == sft
     for key, expected in first["weights"].items():
         assert torch.equal(resumed["weights"][key], expected), key
+
+
+def test_a_signal_to_one_rank_ends_both_and_they_go_on_to_the_bit(two):
+    """The ranks agree on the step, wherever the signal arrives; three times in a row."""
+    first, _, sft = two["as the paper"]
+    one, other, again = two["signals"]
+    assert one["path"] == other["path"]
+    assert one["path"].endswith("signal-step=15.ckpt")
+    assert again == sft
+    for key, expected in first["weights"].items():
+        assert torch.equal(one["weights"][key], expected), key
+        assert torch.equal(other["weights"][key], expected), key
+
+
+def test_one_that_dies_takes_the_other_down_with_a_line():
+    codes, logs = end_of_ranks(
+        2, "tests.callbacks.ddp_death", timeout_seconds=60, is_ended_by_one=False
+    )
+    assert codes[1] == -signal.SIGKILL
+    assert codes[0] is not None
+    assert codes[0] > 0
+    assert "Another process of this fit has ended; what it wrote says why." in logs[0]
 
 
 def test_accumulated_batches_on_two_processes_equal_one(two, tmp_path):

@@ -74,8 +74,9 @@ class Sources(Resumable):
     """Batches of several languages, in any order."""
 
     def __iter__(self):
-        for number, (x, y) in enumerate(super().__iter__()):
-            yield {"x": x.double(), "y": y.double(), "language": ("aa", "bb", "cc")[number % 3]}
+        for x, y in super().__iter__():
+            language = ("aa", "bb", "cc")[self.place % 3]
+            yield {"x": x.double(), "y": y.double(), "language": language}
 
 
 def plain(
