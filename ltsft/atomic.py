@@ -1,8 +1,10 @@
 """The one way to write: under a temporary name beside the target, synced, then renamed.
 
-Nobody ever sees half a file or folder under its final name, whatever ends the process.
+Nobody ever sees half a file or folder under its final name, whatever ends the process. And of those
+who write into one folder for long there is one at a time.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -97,6 +99,31 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def only_one(folder: Path, what: str, option: str) -> Iterator[None]:
+    """Hold a folder's lock in the block; the system releases it however the process ends.
+
+    Args:
+        folder: Made if it is missing.
+        what: What holds it, for the message.
+        option: The option that names the folder.
+
+    Raises:
+        LtsftError: If another process holds it.
+    """
+    with _one_line(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LtsftError(
+                f"another {what} is running in `{folder}`; wait for it, or set another {option}."
+            ) from None
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

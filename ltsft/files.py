@@ -1,5 +1,7 @@
 """What names of data files look like, and what is said of one that is missing."""
 
+import re
+
 from ltsft.errors import LtsftError
 
 TABLE_SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
@@ -15,6 +17,27 @@ STDIN = "-"
 
 ARTIFICIAL = "artificial:"
 """What names of built-in languages begin with."""
+
+
+_CODE = re.compile(r"\w[\w.+-]*")
+
+
+def check_language(code: str, option: str) -> None:
+    """Refuse a language code after which no file or folder can be named.
+
+    Args:
+        code: It.
+        option: The option that says it.
+
+    Raises:
+        LtsftError: If it has anything but letters, digits and ``. + - _``, or begins with one of
+            the first three.
+    """
+    if not _CODE.fullmatch(code):
+        raise LtsftError(
+            f"`{option}` is expected to have codes of languages, by which files are named "
+            f"(letters, digits and . + - _, a letter or digit first), but got {code!r}."
+        )
 
 
 def no_data(option: str, path: str, reason: str = "no such file") -> LtsftError:

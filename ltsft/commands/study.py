@@ -167,6 +167,8 @@ def _run(plan: list[Run], output: Path, jobs: int, executor: str) -> None:
     commands = output / "commands.sh"
     write_text(commands, "".join(f"{run.command_line}\n" for run in plan))
     print(f"{len(todo)} of {len(plan)} runs to do; the commands are in {commands}.", flush=True)
+    if again := [f"{run.stage} {run.name}" for run in todo if run.was_another]:
+        print(f"Made anew, as what they are made from has changed: {', '.join(again)}.", flush=True)
     begin = time.monotonic()
     if todo:
         try:

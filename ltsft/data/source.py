@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ltsft.errors import LtsftError
-from ltsft.files import ARTIFICIAL, DATA_SUFFIXES, PARQUET, STDIN, TABLE_SUFFIXES
+from ltsft.files import (
+    ARTIFICIAL,
+    DATA_SUFFIXES,
+    PARQUET,
+    STDIN,
+    TABLE_SUFFIXES,
+    check_language,
+)
 
 _ROLE_NAMES = ("train", "dev", "valid", "validation", "test", "predict")
 """Names of files that say what they are for, and not whose language they are in."""
@@ -138,6 +145,9 @@ def by_language(sources: Sources | None, option: str) -> dict[str, list[Source]]
         sources: The form.
         option: The option that says it.
 
+    Raises:
+        LtsftError: If a code, given or told by a name, cannot be that of files.
+
     Example:
         >>> by_language(["en-a.txt", "en-b.txt", "hsb.txt"], "data.train").keys()
         dict_keys(['en', 'hsb'])
@@ -147,15 +157,12 @@ def by_language(sources: Sources | None, option: str) -> dict[str, list[Source]]
         sources = Source(**sources)  # type: ignore[arg-type]
     if isinstance(sources, dict):
         for language, parts in sources.items():
-            if "/" in language or language.startswith("."):  # files are named after it
-                raise LtsftError(
-                    f"`{option}` is expected to have codes of languages as keys, but got "
-                    f"{language!r}."
-                )
+            check_language(language, option)
             places = parts if isinstance(parts, list) else [parts]
             found[language] = [Source.of(place, f"{option}.{language}") for place in places]
         return found
     for place in sources if isinstance(sources, list) else [sources] if sources else []:
         source = Source.of(place, option)
+        check_language(source.language, option)
         found.setdefault(source.language, []).append(source)
     return found

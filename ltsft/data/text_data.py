@@ -20,7 +20,7 @@ from ltsft.data.serving.masking import MaskingCollator
 from ltsft.data.source import Source, Sources, by_language, names_languages
 from ltsft.data.text import corpus_key, read_text
 from ltsft.errors import LtsftError
-from ltsft.files import STDIN
+from ltsft.files import STDIN, check_language
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -95,6 +95,8 @@ class TextData(DataModule):
                 f"got {mask_probability}."
             )
         corpora = {"text": text, "validation": validation, "test": test}
+        if language:
+            check_language(language, "data.init_args.language")
         self.language = language
         self._parts: dict[str, list[Source]] = {}
         for option, sources in corpora.items():

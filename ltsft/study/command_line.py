@@ -9,7 +9,7 @@ def option(key: str, value: Any) -> list[str]:
 
     Example:
         >>> option("sparse.budget.density", 0.1), option("data.train", {"en": "en.conllu"})
-        (['--sparse.budget.density', '0.1'], ['--data.train', '{"en": "en.conllu"}'])
+        (['--sparse.budget.density=0.1'], ['--data.train={"en": "en.conllu"}'])
     """
     word = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return [f"--{key}", word]
+    return [f"--{key}={word}"]  # one word: a value may begin with a dash

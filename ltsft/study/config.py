@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from ltsft.data.source import Source
 from ltsft.errors import LtsftError
-from ltsft.files import no_data
+from ltsft.files import check_language, no_data
 from ltsft.study.command_line import option
 
 Condition = Literal["alone", "source", "wrong", "target"]
@@ -176,6 +176,8 @@ class Study:
                 "`targets` is expected to list different languages, at least one, without the "
                 f"source {', '.join(self.sources)}, but got {', '.join(self.targets) or 'none'}."
             )
+        for language in self.languages:
+            check_language(language, "targets" if language in self.targets else "source")
         self._check_comparison()
         self._check_discipline()
 

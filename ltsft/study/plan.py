@@ -1,6 +1,5 @@
 """The runs that follow from a study, as command lines, and which of them are done."""
 
-import hashlib
 import json
 import shlex
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any
 from ltsft.data.source import Source
 from ltsft.study.command_line import option
 from ltsft.study.config import Study, System
+from ltsft.study.key import key_of
 
 STAMP = "run.json"
 """In a run's folder, once it has ended well: what was run."""
@@ -29,6 +29,7 @@ class Run:
         folder: Where its results are.
         result: The file, within `folder`, whose presence shows that it ended well.
         needs: Keys of the runs whose results it uses.
+        output: The study's folder.
     """
 
     stage: str
@@ -37,18 +38,23 @@ class Run:
     folder: str
     result: str
     needs: list[str] = field(default_factory=list)
+    output: str = ""
 
     @property
     def key(self) -> str:
-        """Digest of all that decides the result: command, files it reads, runs before it."""
-        text = json.dumps([self.command, _fingerprints(self.command), self.needs])
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        """Digest of all that decides the result; see :func:`~ltsft.study.key.key_of`."""
+        return key_of(self.command, self.output, self.needs)
 
     @property
     def is_done(self) -> bool:
-        """Whether its result is there and was made by this very command from these very files."""
+        """Whether its result is there and is of this very run."""
         stamp = Path(self.folder, STAMP)
         return Path(self.folder, self.result).is_file() and key_in(stamp) == self.key
+
+    @property
+    def was_another(self) -> bool:
+        """Whether another run has ended in its folder, which it takes the place of."""
+        return not self.is_done and key_in(Path(self.folder, STAMP)) is not None
 
     @property
     def command_line(self) -> str:
@@ -96,7 +102,10 @@ def make_plan(study: Study, output: str) -> list[Run]:
     command = ["python", "-m", "ltsft.study.table", output, "--source", study.source]
     command += ["--targets", *study.targets, *option("cases", cases)]
     needs = [run.key for run in plan.runs if run.stage == "test"]
-    return [*plan.runs, Run("table", "table", command, f"{output}/table", "table.md", needs)]
+    return [
+        *plan.runs,
+        Run("table", "table", command, f"{output}/table", "table.md", needs, output),
+    ]
 
 
 class _Plan:
@@ -118,7 +127,7 @@ class _Plan:
         if folder not in self._runs:
             name = "-".join(part for part in where if part != stage) or stage
             keys = [need.key for need in needs]
-            self._runs[folder] = Run(stage, name, command, folder, result, keys)
+            self._runs[folder] = Run(stage, name, command, folder, result, keys, self.output)
         return self._runs[folder]
 
     def base(self, study: Study, where: list[str]) -> tuple[str, list[Run]]:
@@ -263,28 +272,3 @@ def _as_option(source: Source) -> str | dict[str, Any]:
         key: value for key, value in asdict(source).items() if value != getattr(default, key)
     }
     return {"path": source.path, **settings} if settings else source.path
-
-
-def _fingerprints(command: list[str]) -> dict[str, list[int]]:
-    """Size and time of change of the files that a command names: configs, data."""
-    fingerprints = {}
-    for word in sorted({leaf for part in command for leaf in _leaves(part)}):
-        if len(word) < 4096 and "\0" not in word and Path(word).is_file():
-            status = Path(word).stat()
-            fingerprints[word] = [status.st_size, status.st_mtime_ns]
-    return fingerprints
-
-
-def _leaves(value: Any) -> list[str]:
-    """All strings in an argument, which may be JSON."""
-    if isinstance(value, dict | list):
-        values = value.values() if isinstance(value, dict) else value
-        return [leaf for item in values for leaf in _leaves(item)]
-    if not isinstance(value, str):
-        return []
-    if value[:1] in ("{", "["):
-        try:
-            return _leaves(json.loads(value))
-        except json.JSONDecodeError:
-            pass  # a path that begins with a bracket
-    return [value]

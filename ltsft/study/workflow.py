@@ -5,10 +5,10 @@ decided per run, by :attr:`~ltsft.study.plan.Run.is_done`: markers from the firs
 run that is not done are removed, and a job skips the runs that are.
 """
 
-import fcntl
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from ltsft.atomic import write_text
+from ltsft.atomic import only_one, write_text
 from ltsft.errors import LtsftError
 from ltsft.study.plan import STAMP, Run
 
@@ -45,7 +45,7 @@ def run_workflow(plan: list[Run], output: Path, *, jobs: int = 1, executor: str 
     Raises:
         LtsftError: If a run failed, or another study is running in the folder.
     """
-    with _only_one(output):
+    with only_one(output, "study", "`output`"):
         stages = _divide(plan, jobs)
         for name, runs in stages.items():
             _write_job(name, runs, plan, output)
@@ -106,6 +106,9 @@ def _remove_stale_markers(stages: dict[str, list[Run]], output: Path) -> None:
 
 def _snakefile(stages: dict[str, list[Run]], threads: int) -> str:
     """The workflow as a file that ``snakemake`` itself runs too; paths are relative to it."""
+    # Not from the folder that it works in, where results lie (-P); Snakemake fills in braces.
+    interpreter = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
+    shell = f"{interpreter} -P -m ltsft.cli study --job {{input[0]:q}}"
     rules = ['rule all:\n    input: "stages/table.done"\n']
     for name in stages:
         stage = name.partition("-")[0]
@@ -118,7 +121,7 @@ def _snakefile(stages: dict[str, list[Run]], threads: int) -> str:
             f"    input: {inputs}\n"
             f'    output: "stages/{name}.done"\n'
             f"    threads: {threads}\n"
-            f'    shell: "{sys.executable} -m ltsft.cli study --job {{input[0]}}"\n'
+            f"    shell: {shell!r}\n"
         )
     return "\n".join(rules)
 
@@ -195,20 +198,6 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _only_one(output: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system releases it however the process ends."""
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LtsftError(
-                f"another study is running in `{output}`; wait for it, or set another `output`."
-            ) from None
-        yield
 
 
 def _num_threads(jobs: int) -> int:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -9,7 +10,10 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
+
+from ltsft.atomic import set_aside
 
 
 class CsvLog(CSVLogger):
@@ -43,7 +47,10 @@ class GoOn(Callback):
 
 
 class SaveConfigAtStart(SaveConfigCallback):
-    """Saves the config of a fit when training starts, not over that of a fit that was finished."""
+    """Saves the config of a fit when training starts; another one that is there keeps its content.
+
+    It is called ``fit-1.yaml`` from then on, or by the next number.
+    """
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -52,7 +59,16 @@ class SaveConfigAtStart(SaveConfigCallback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.config = self.config.clone()
+        self.config.ckpt_path = None  # it repeats the fit, from its beginning
+        path = Path(str(trainer.log_dir), self.config_filename)
+        if trainer.is_global_zero and path.is_file() and self._is_another(path):
+            rank_zero_info(f"The config of an earlier fit is kept as {set_aside(path)}.")
         super().setup(trainer, pl_module, "fit")
+
+    def _is_another(self, path: Path) -> bool:
+        said = self.parser.dump(self.config, skip_none=False)
+        return path.read_text(encoding="utf-8").strip() != said.strip()
 
 
 class _Writer(ExperimentWriter):
@@ -91,7 +107,10 @@ class _Writer(ExperimentWriter):
                 if (step := int(row["step"])) < self._log.num_steps_kept
                 and (step, frozenset(key for key, value in row.items() if value)) not in anew
             ]
-        os.remove(self.metrics_file_path)
+        if self._log.num_steps_kept:
+            os.remove(self.metrics_file_path)
+        else:
+            set_aside(Path(self.metrics_file_path))
         if rows:
             self.metrics_keys = list(rows[0])
             with open(self.metrics_file_path, "w", newline="", encoding="utf-8") as file:

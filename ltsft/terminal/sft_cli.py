@@ -1,6 +1,7 @@
 """LightningCLI around tasks, data and the phases of a sparse fine-tuning."""
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from typing_extensions import override
 import ltsft.data
 import ltsft.sparse
 import ltsft.tasks
-from ltsft.atomic import write_text
+from ltsft.atomic import only_one, write_text
 from ltsft.callbacks import (
     LanguageSfts,
     Phase,
@@ -268,7 +269,15 @@ class SftCLI(LightningCLI):
                 self._check_head()
             if subcommand == "predict":
                 self._check_predicts()
-            super()._run_subcommand(subcommand)
+            with self._folder_of_its_own():
+                super()._run_subcommand(subcommand)
+
+    def _folder_of_its_own(self) -> AbstractContextManager[None]:
+        """Keep other fits out of the folder, as long as this one runs."""
+        root = self._get(self.config, "trainer.default_root_dir")
+        if not self._fitting or root is None or not self.trainer.is_global_zero:
+            return nullcontext()
+        return only_one(Path(root), "fit", "`trainer.default_root_dir`")
 
     def validate(self, model: LightningModule, **options: Any) -> None:
         """Score the validation data; see :meth:`test`."""

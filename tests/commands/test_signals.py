@@ -1,5 +1,6 @@
 """A command that a signal ends says so by its status, and its fit goes on bit-identically."""
 
+import fcntl
 import json
 import os
 import signal
@@ -81,3 +82,35 @@ def test_a_test_that_is_ended_has_not_ended_well(hook, trained, ltsft):
     ]  # fmt: skip
     ltsft(*command, status=143)
     assert not Path("out/scores.json").exists()
+
+
+def test_a_second_fit_in_a_folder_is_refused(trained, ltsft):
+    """As long as the first one runs; the system lets go of the lock when it ends."""
+    Path("out").mkdir()
+    with open("out/.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _, (line,) = ltsft(*fit(trained, "out"), status=2)
+    assert "another fit is running in `out`; wait for it, or set another `trainer.defa" in line
+    assert not Path("out/sft").exists()
+    ltsft(*fit(trained, "out"))
+
+
+def test_what_an_earlier_fit_left_is_kept(trained, ltsft):
+    """Its fine-tuning, its config and its log have other names from then on."""
+    ltsft(*fit(trained, "out"))
+    files = ["fit.yaml", "metrics.csv", "sft/sft.safetensors"]
+    before = [Path("out", name).read_bytes() for name in files]
+    out, _ = ltsft(*fit(trained, "out", "--sparse.sparse.max_steps", "6"))
+    assert "The config of an earlier fit is kept as out/fit-1.yaml." in out
+    kept = ["fit-1.yaml", "metrics-1.csv", "sft/sft-1.safetensors"]
+    assert [Path("out", name).read_bytes() for name in kept] == before
+
+
+def test_the_config_repeats_the_fit_from_its_beginning(trained, ltsft, expected):
+    """Of one that was gone on with, too; which keeps no second copy of the same config."""
+    ltsft(*fit(trained, "out", *at("on_after_backward", 3)), status=143)
+    ltsft(*fit(trained, "out", *at("on_after_backward", 3), "--ckpt_path", "last"), status=143)
+    ltsft(*fit(trained, "out", *at("on_train_end", 9), "--ckpt_path", "last"))
+    assert sorted(path.name for path in Path("out").glob("fit*.yaml")) == ["fit-1.yaml", "fit.yaml"]
+    ltsft("fit", "--config", "out/fit.yaml", "--trainer.default_root_dir", "again")
+    assert SparseFineTuning.from_pretrained("again") == expected

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ KEY = "sparse.budget.density"
 def options_of(out: str, stage: str) -> dict[str, str]:
     """Options of the first planned run of a stage."""
     line = re.search(rf"^# {stage}: .*\n(.*)$", out, re.MULTILINE)[1]
-    words = shlex.split(line)
-    return {k.removeprefix("--"): v for k, v in pairwise(words) if k[:2] == "--"}
+    words = [word.removeprefix("--") for word in shlex.split(line) if word[:2] == "--"]
+    return {key: value for key, _, value in (word.partition("=") for word in words)}
 
 
 @pytest.fixture

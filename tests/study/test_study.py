@@ -5,6 +5,8 @@ import fcntl
 import json
 import re
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -480,3 +482,49 @@ def test_yaml_that_cannot_be_read(ltsft):
     assert line.startswith(
         "ltsft study: study.yaml, line 2: the config is expected to be YAML, but"
     )
+
+
+# ------------------------------------------------------------------ by content
+
+
+def test_a_copied_study_is_the_same(copy, ltsft):
+    """By another path to it, too."""
+    shutil.move("runs/mini", "elsewhere")
+    out, _ = ltsft("study", "mini.yaml", "--output", str(Path("elsewhere").absolute()))
+    assert out.startswith("0 of 10 runs to do")
+
+
+def test_what_is_made_anew_is_said(copy, ltsft, in_this_process):
+    shorter = '{path: "artificial:{language}", limit: 19}'
+    out, _ = ltsft("study", "mini.yaml", "--test", shorter)
+    assert "Made anew, as what they are made from has changed: test alone, test source" in out
+
+
+@pytest.mark.parametrize("content", ["", '{"key": "ab', "[]"])
+def test_a_cut_stamp_is_a_run_to_do_again(copy, ltsft, content):
+    Path("runs/mini/test/wrong/run.json").write_text(content)
+    assert to_do(ltsft) == ["test wrong"]
+
+
+def test_nothing_is_imported_from_the_folder_of_results(copy, ltsft, monkeypatch, tmp_path):
+    """Nor does any character in the interpreter's path matter, nor in that of the folder."""
+    folder = tmp_path / "a 'b' {c}"
+    folder.mkdir()
+    interpreter = folder / "python"
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    shutil.move("runs/mini", folder / "out")
+    for name in ("yaml.py", "torch.py", "ltsft.py"):
+        (folder / "out" / name).write_text("raise SystemExit('imported')\n")
+    (folder / "out/test/wrong/scores.json").unlink()
+    out, _ = ltsft("study", "mini.yaml", "--output", str(folder / "out"))
+    assert out.startswith("1 of 10 runs to do")
+    assert (folder / "out/test/wrong/scores.json").is_file()
+
+
+@pytest.mark.parametrize("language", ["../x", "-x", "a/b", "a\nb", ".x", ""])
+def test_a_language_is_no_path(ltsft, language):
+    Path("study.yaml").write_text(json.dumps(STUDY | {"targets": ["elmu", language]}))
+    _, (line,) = ltsft("study", "study.yaml", "--dry-run", status=2)
+    assert "`targets` is expected to have codes of languages" in line
