@@ -37,6 +37,7 @@ class Clock:
         self.first_pass = num_passes(trainer)
         self.lengths: dict[PhaseName, int] = {}
         self.taken: dict[PhaseName, int] = {}  # steps in all rounds; fewer, if a phase ends early
+        self._steps_per_epoch: float | None = None
         self._began_at = trainer.global_step
         self._before: dict[PhaseName, int] = {}  # steps taken by each phase before this leg
 
@@ -134,18 +135,22 @@ class Clock:
     def _as_the_whole_fit(self, trainer: Trainer) -> Iterator[None]:
         """Let the phase's length be the fit's, for code that asks while optimizers are built.
 
-        Inside, ``trainer.estimated_stepping_batches`` is the length of the phase. Outside, the
+        Inside, ``trainer.estimated_stepping_batches`` is the length of the phase, and
+        ``trainer.max_epochs`` its passes where phases are counted in them. Outside, the
         Trainer has no limit; with both its limits at -1 the estimate is infinite, and a linear
         schedule would silently give a learning rate of 0.
         """
         if self.phase not in self.lengths:
             self._resolve(trainer)
-        loop = trainer.fit_loop.epoch_loop
-        unlimited, loop.max_steps = loop.max_steps, self.num_steps
+        passes, steps = trainer.fit_loop, trainer.fit_loop.epoch_loop
+        no_passes, no_steps = passes.max_epochs, steps.max_steps
+        steps.max_steps = self.num_steps
+        if self._steps_per_epoch is not None:  # known where a phase is counted in epochs
+            passes.max_epochs = math.ceil(self.num_steps / self._steps_per_epoch)
         try:
             yield
         finally:
-            loop.max_steps = unlimited
+            passes.max_epochs, steps.max_steps = no_passes, no_steps
 
     def _resolve(self, trainer: Trainer) -> None:
         """Turn epochs into optimizer steps, which needs the training data's length."""
@@ -155,6 +160,7 @@ class Clock:
             steps_per_epoch = trainer.fit_loop.max_batches / trainer.accumulate_grad_batches
             if not math.isinf(steps_per_epoch):
                 steps_per_epoch = math.ceil(steps_per_epoch)  # the last batches step as well
+                self._steps_per_epoch = steps_per_epoch
         for name, phase in self.phases.items():
             # `fast_dev_run` asks for a quick walk through everything: both phases, a batch or so.
             self.lengths[name] = is_quick_run(trainer) or phase.num_steps(steps_per_epoch)

@@ -12,6 +12,7 @@ from ltsft.callbacks.clock import Clock
 from ltsft.callbacks.keeper import Keeper
 from ltsft.callbacks.resumed_random import ResumedRandom
 from ltsft.callbacks.settings import check_resumable
+from ltsft.callbacks.sound import FiniteLoss
 from ltsft.callbacks.stopping import Stop, Validated
 from ltsft.callbacks.trainer_loops import Schedules, advance_schedules, forget_scores, validate
 from ltsft.sparse import Averaging, Hold, Masked, Scope, Ticket, current_ranks
@@ -52,6 +53,7 @@ class Fit:
         self.stops = stops
         self.boundary = Boundary()
         self.random = ResumedRandom()
+        self.loss = FiniteLoss()
         self.schedules = Schedules()
         self.undo = ExitStack()
         self.undo.callback(lambda: self.hold.detach())

@@ -1,5 +1,6 @@
 """The best weights of each phase, by the monitored metric, and how they scored."""
 
+import math
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -39,26 +40,32 @@ class Keeper:
         keeps none then.
 
         Raises:
-            LtsftError: If the validation did not log the metric.
+            LtsftError: If the validation did not log the metric, or it is not finite.
         """
         if not self.keeps or (trainer.sanity_checking and len(trainer.num_val_batches) > 1):
             return
         value = self.monitor.value(trainer, pl_module)
-        if not trainer.sanity_checking:
-            self.best.offer(value, ticket.movable())
+        if trainer.sanity_checking:
+            return
+        if not math.isfinite(value):
+            raise LtsftError(
+                f"`{self.monitor.name}` is expected to be finite, but was {value} after step "
+                f"{trainer.global_step:,}: training diverged; lower the learning rate or clip "
+                "gradients (`trainer.gradient_clip_val: 1.0`)."
+            )
+        self.best.offer(value, ticket.movable())
 
     def put_back(self, ticket: Ticket, phase: PhaseName) -> None:
         """Put the best weights of a phase back, if any were kept.
 
         Raises:
-            LtsftError: If the metric was never a number.
+            LtsftError: If the phase had no validation.
         """
         if self.keeps:
             if self.best.value is None:
                 raise LtsftError(
-                    f"`{self.monitor.name}` is expected to be a number at least once in the "
-                    f"{phase} phase, but was NaN each time: training diverged; lower "
-                    "the learning rate or clip gradients (`trainer.gradient_clip_val: 1.0`)."
+                    f"`{self.monitor.name}` is expected to be validated at least once in the "
+                    f"{phase} phase, but was not; leave `sparse.monitor` out, or validate."
                 )
             rank_zero_info(f"Best {self.monitor.name} of the {phase} phase: {self.best.value:.4f}.")
             if (num_equal := self.best.num_all_equal) > 1:

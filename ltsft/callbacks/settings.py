@@ -6,12 +6,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
 from ltsft.callbacks.language_sfts import LanguageSfts
+from ltsft.callbacks.sound import check_settled
 from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse import (
     Budget,
@@ -35,6 +35,7 @@ def resolve_scope(rules: ScopeRules | None, pl_module: LightningModule, root: nn
             sparse gradients.
     """
     expect_type("sft_root", root, nn.Module, "sft_root = self.model (a property)")
+    check_settled(root)
     rules = rules or getattr(pl_module, "scope_rules", ScopeRules)()
     expect_type("scope_rules()", rules, ScopeRules, 'return ScopeRules(whole=["head"])')
     scope = rules.resolve(root)
@@ -110,22 +111,6 @@ def default_hold(trainer: Trainer, pl_module: LightningModule) -> Hold:
         "it does not, `sparse.hold: Compact` takes less memory."
     )
     return Masked()
-
-
-def check_dtypes(root: nn.Module, scope: Scope) -> None:
-    """Refuse half-precision weights, in which most steps, and most differences, vanish.
-
-    Raises:
-        LtsftError: If a parameter that trains is float16.
-    """
-    parameters = dict(named_parameters(root))
-    for name in scope.trained:
-        if parameters[name].dtype == torch.float16:
-            raise LtsftError(
-                f"parameters that train are expected to be float32, but `{name}` is float16, in "
-                "which small steps vanish; load the model with `dtype=torch.float32`, and use "
-                "`trainer.precision: 16-mixed` or `bf16-mixed` for speed."
-            )
 
 
 def check_folder(folder: Path) -> None:

@@ -22,7 +22,6 @@ from ltsft.callbacks.phase_log import log_phases
 from ltsft.callbacks.progress import show_phases
 from ltsft.callbacks.saving import save_beside_earlier
 from ltsft.callbacks.settings import (
-    check_dtypes,
     check_folder,
     check_metadata,
     check_order,
@@ -32,6 +31,7 @@ from ltsft.callbacks.settings import (
     resolve_budget,
     resolve_scope,
 )
+from ltsft.callbacks.sound import check_schedules, check_values, unchanged
 from ltsft.callbacks.stopping import Patience
 from ltsft.callbacks.summary import summarise, where_to
 from ltsft.callbacks.trainer_loops import (
@@ -236,7 +236,8 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        check_dtypes(self.fit.root, self.fit.scope)
+        check_values(self.fit.root, self.fit.scope)
+        check_schedules(trainer)
         if trainer.ckpt_path is not None and not self.fit.is_resumed:
             raise LtsftError(
                 "`ckpt_path` is expected to be of a fit with `SparseMaskCallback`, but "
@@ -319,6 +320,7 @@ class SparseMaskCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.fit.random.forget()
+        self.fit.loss.look(outputs, trainer.global_step, batch_idx)
         self.fit.clock.tick(trainer)
         if self.phase == "dense":
             self.selection.remove(self.fit.ticket.candidates())
@@ -346,6 +348,7 @@ class SparseMaskCallback(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.fit.loss.check()
         num_steps = self.fit.clock.steps_done(trainer)
         check_steps(pl_module, num_steps, has_moved=num_steps == 0 and self.fit.ticket.has_moved())
         self.fit.boundary.cross(trainer, is_last=self.fit.clock.is_last)
@@ -354,9 +357,9 @@ class SparseMaskCallback(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Not `fit_loop.skip`, which is also true once a fit is done.
         if 0 in (trainer.limit_train_batches, trainer.fit_loop.max_batches):
-            rank_zero_warn(
-                "No sparse fine-tuning was made: there is no batch to train on "
-                "(`trainer.limit_train_batches`)."
+            raise LtsftError(
+                "the training data are expected to have a batch, but there is none to train on "
+                "(`trainer.limit_train_batches`?): no sparse fine-tuning was made."
             )
 
     @override
@@ -376,6 +379,8 @@ class SparseMaskCallback(Callback):
         clock.finished = True
         about = {"versions": {"lightning": lightning.__version__}} | self.fit.describe()
         self.sft = ticket.difference(**about | getattr(pl_module, "sft_metadata", dict)())  # φ
+        if line := unchanged(self.sft):
+            rank_zero_warn(line)
         folder = self._folder(trainer)
         if trainer.is_global_zero and not is_quick_run(trainer):
             save_beside_earlier(self.sft, folder)

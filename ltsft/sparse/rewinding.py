@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ltsft.errors import LtsftError
+from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.selection import Candidates
 
@@ -82,6 +82,7 @@ class ToStep(Rewinding):
     """
 
     def __init__(self, step: int) -> None:
+        expect_type("sparse.rewinding.step", step, int, "ToStep(100)")
         if step < 1:
             raise LtsftError(
                 f"`sparse.rewinding.step` is expected to be 1 or more, but got {step}; `ToStart` "

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from ltsft.errors import LtsftError
+from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.mask import Mask
 
 
@@ -23,6 +23,7 @@ class Rounds(ABC):
     only what the one before left, and the one sparse phase comes last."""
 
     def __init__(self, num: int) -> None:
+        expect_type("sparse.rounds.num", num, int, "Growing(2)")
         if num < 1:
             raise LtsftError(f"`sparse.rounds.num` is expected to be 1 or more, but got {num}.")
         self.num = num

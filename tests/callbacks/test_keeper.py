@@ -20,6 +20,7 @@ def fake(value, sanity=False, num_loaders=1):
         sanity_checking=sanity,
         strategy=strategy,
         num_val_batches=[1] * num_loaders,
+        global_step=7,
     )
 
 
@@ -77,12 +78,18 @@ def test_without_a_metric_the_last_weights_stay():
     assert keeper.scored == {"sparse": None}
 
 
-def test_a_metric_that_was_never_a_number():
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_metric_that_is_no_number_stops_the_fit(value):
     keeper = keeper_of()
     ticket = Ticket(nn.Linear(2, 1))
-    keeper.offer(ticket, fake(float("nan")), HERE)
-    with pytest.raises(LtsftError, match="`score` is expected to be a number at least once in the"):
-        keeper.put_back(ticket, "dense")
+    with pytest.raises(LtsftError, match=f"`score` .* finite, but was {value} after step 7: train"):
+        keeper.offer(ticket, fake(float(value)), HERE)
+    keeper.offer(ticket, fake(float(value), sanity=True), HERE)
+
+
+def test_a_phase_without_a_validation():
+    with pytest.raises(LtsftError, match="`score` is expected to be validated at least once in"):
+        keeper_of().put_back(Ticket(nn.Linear(2, 1)), "dense")
 
 
 def test_of_several_loaders_the_sanity_check_logs_nothing():

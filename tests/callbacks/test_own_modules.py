@@ -367,7 +367,7 @@ def test_more_rounds_than_entries_are_refused():
 
 def test_nothing_to_train_on_is_told():
     sft = callback()
-    with pytest.warns(match="No sparse fine-tuning was made: there is no batch to train on"):
+    with pytest.raises(LtsftError, match="expected to have a batch, but there is none to train on"):
         trainer(sft, limit_train_batches=0).fit(Plain(), data())
     assert sft.sft is None
 

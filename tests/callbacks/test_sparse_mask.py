@@ -486,15 +486,18 @@ class TestMistakes:
                 self.log("val_loss", torch.tensor(torch.nan))
 
         self.refused(
-            "`val_loss` is expected to be a number at least once in the dense phase",
+            "`val_loss` is expected to be finite, but was nan after step 10",
             [callback(monitor="val_loss", mode="min")],
             module=Diverged(),
         )
 
     def test_diverged_weights_are_refused_by_name(self):
         class Diverging(Plain):
+            def on_before_optimizer_step(self, optimizer):
+                self.layers[0].weight.grad.fill_(torch.nan)
+
             def training_step(self, batch, batch_idx):
-                return super().training_step(batch, batch_idx) * torch.nan
+                return super().training_step(batch, batch_idx).nan_to_num()
 
         self.refused("scores of `layers.0.weight`", [callback()], Diverging(), validation=False)
 

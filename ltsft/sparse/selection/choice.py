@@ -15,7 +15,8 @@ def choose(selection: Selection, candidates: Candidates, num_params: int) -> Mas
         num_params: K, where it needs to be told.
 
     Raises:
-        LtsftError: If it returns no mask, one over other parameters, or not exactly K entries.
+        LtsftError: If it returns no mask, one over other parameters, not exactly K entries, or
+            none where there should be some.
     """
     chosen: object = selection.select(candidates, num_params)
     if not isinstance(chosen, Mask):
@@ -33,5 +34,11 @@ def choose(selection: Selection, candidates: Candidates, num_params: int) -> Mas
         raise LtsftError(
             f"`{selection}.select` is expected to select exactly {num_params:,} entries, but "
             f"selected {chosen.num_selected:,}."
+        )
+    if selection.needs_entries and not chosen.num_selected:
+        raise LtsftError(
+            f"`{selection}` is expected to find entries to train, but finds none among the "
+            f"{len(shapes)} maskable parameters (a model without biases, for `Biases`); take "
+            "another criterion, or another `scope`."
         )
     return chosen
