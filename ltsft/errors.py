@@ -24,9 +24,36 @@ class LtsftError(ValueError):
     """
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = printable(super().__str__(), keep="\n\t")  # a worker's traceback may be in it
         return text if _by_yaml else _in_python(text)
 
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Write out, as in Python's source, what a terminal would obey instead of showing it.
+
+    Names and texts in a stranger's file may hold sequences that colour, erase or reorder what is on
+    the screen.
+
+    Args:
+        text: What is to be printed.
+        keep: Characters to leave, e.g. line ends in a text of several lines.
+
+    Example:
+        >>> print(printable("pos\x1b[2K\r, Ünïcode"))
+        pos\x1b[2K\r, Ünïcode
+    """
+
+    def spell(match: re.Match[str]) -> str:
+        return match[0] if match[0] in keep else match[0].encode("unicode_escape").decode()
+
+    return _OBEYED.sub(spell, text)
+
+
+_OBEYED = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f"  # control characters
+    "\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069"  # line ends and changes of direction
+    "\\ud800-\\udfff]"  # halves of pairs, which cannot be written at all
+)
 
 _by_yaml = False
 

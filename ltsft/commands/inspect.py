@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ltsft.errors import printable
 from ltsft.sparse.equivalents import EncoderSize, Equivalents
 from ltsft.sparse.header import Header
 from ltsft.sparse.location import locate
@@ -117,7 +118,7 @@ def as_text(name: str, about: dict[str, Any], show_all: bool) -> str:
     lines = [name]
 
     def say(key: str, value: object) -> None:
-        lines.append(f"  {key + ':':15}{value}")
+        lines.append(printable(f"  {key + ':':15}{value}"))
 
     say("task", about["task"] or "unknown")
     if about["language"]:
@@ -163,7 +164,8 @@ def as_text(name: str, about: dict[str, Any], show_all: bool) -> str:
         say("whole", f"{about['num_whole']:,} parameters: {', '.join(names)}")
     tensors = about["tensors"] if show_all else about["tensors"][:_NUM_TENSORS_SHOWN]
     rows = [
-        [t["name"], str(t["shape"]), f"{t['num_params']:,}", f"{t['density']:.2%}"] for t in tensors
+        [printable(t["name"]), str(t["shape"]), f"{t['num_params']:,}", f"{t['density']:.2%}"]
+        for t in tensors
     ]
     if rows:
         lines += ["", table(["tensor", "shape", "entries", "density"], rows)]

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ltsft.errors import LtsftError
 from ltsft.exchange.adapterhub_files import read_files
 from ltsft.exchange.adapterhub_heads import Head, read_head
+from ltsft.exchange.torch_file import to_float32
 from ltsft.modules.adapters.adapters import Adapters
 from ltsft.modules.adapters.slot import AdapterSlot, SlotName
 from ltsft.sparse import Metadata, SparseFineTuning
@@ -53,6 +53,8 @@ _INVERTIBLE = re.compile(
     r"(?P<prefix>\w+\.)?(?:invertible_adapters|invertible_lang_adapters)\.(?P<name>[^.]+)\."
     r"(?P<half>[FG])\.(?P<part>0|2)\.(?P<kind>weight|bias)"
 )
+_MAX_SIZE = 1 << 24  # of hidden states, which no model reaches
+
 _PARTS = {"down.0": "down", "up": "up", "0": "down", "2": "up"}
 
 
@@ -124,7 +126,7 @@ class _Reader:
             )
         self.prefix = _PREFIXES[model_type]
         hidden_size = about.get("hidden_size")
-        if not isinstance(hidden_size, int) or hidden_size < 1:
+        if type(hidden_size) is not int or not 1 <= hidden_size <= _MAX_SIZE:
             raise LtsftError(
                 f"`hidden_size` is expected to be a positive number, but got {hidden_size!r}."
             )
@@ -180,18 +182,20 @@ class _Reader:
         return SparseFineTuning(
             {},
             {name: whole[name] for name in kept} | (head.tensors if head else {}),
-            Metadata(
-                base_model=self.about.get("model_name"),
-                task=task,
-                labels=head and head.labels,
-                slots={self.slot: wanted.to_json()},
-                extra={"adapterhub": origin},
+            Metadata.from_values(
+                {
+                    "base_model": self.about.get("model_name"),
+                    "task": task,
+                    "labels": head and head.labels,
+                    "slots": {self.slot: wanted.to_json()},
+                    "extra": {"adapterhub": origin},
+                }
             ),
         )
 
     def _left_out(self, layers: Any) -> list[int]:
         # A negative number leaves out no layer there.
-        if not isinstance(layers, list) or not all(isinstance(n, int) and n < 1000 for n in layers):
+        if not isinstance(layers, list) or not all(type(n) is int and n < 1000 for n in layers):
             raise LtsftError(
                 f"`leave_out` is expected to list layers by their numbers, but got {layers!r:.40}."
             )
@@ -248,10 +252,7 @@ class _Reader:
             name = f"{self.prefix}.{place}.{_PARTS[match['part']]}.{match['kind']}"
             if name in renamed:
                 raise LtsftError(f"`{key}` is expected once, but is there under another name too.")
-            plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
-            if not (plain and tensor.is_floating_point() and torch.isfinite(tensor).all()):
-                raise LtsftError(f"`{key}` is expected to hold finite numbers, but does not.")
-            renamed[name] = tensor.float()
+            renamed[name] = to_float32(key, tensor)
         if len(names) > 1 or names - {str(self.about.get("name", *names))}:
             raise LtsftError(
                 f"the file is expected to hold one adapter, named {self.about.get('name')!r} as in "

@@ -1,17 +1,17 @@
 """Reading the files of the `adapters` library, which are hostile until checked."""
 
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from ltsft.errors import LtsftError
+from ltsft.exchange.torch_file import check_plain, read_torch
+from ltsft.sparse.guarded_json import read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
@@ -21,7 +21,8 @@ HEAD_CONFIG = "head_config.json"
 HEAD_WEIGHTS = ("model_head.safetensors", "pytorch_model_head.bin")
 """The same of a head, where one was saved too."""
 
-_MAX_BYTES = 2 << 30  # the adapters of a large model take less than a tenth of it
+_MAX_RATIO, _MIN_BYTES = 20, 1 << 20
+"""What a file in a zip may take: so many bytes for each of the zip's, and so many at least."""
 
 _Files = dict[PurePosixPath, Callable[[], bytes]]
 
@@ -98,10 +99,11 @@ def _list(source: Path) -> _Files:
             raise LtsftError(
                 f"`{source}` is expected to hold files inside of it, but names {member.filename!r}."
             )
-        if member.file_size > _MAX_BYTES:
+        if member.file_size > _MAX_RATIO * source.stat().st_size + _MIN_BYTES:
             raise LtsftError(
-                f"`{source}` is expected to be an adapter, but `{member.filename}` in it takes "
-                f"{member.file_size:,} bytes."
+                f"`{source}` is expected to be an adapter, but `{member.filename:.80}` in its "
+                f"{source.stat().st_size:,} bytes takes {member.file_size:,}; unzip it, and name "
+                "the folder."
             )
         files[path] = _member(archive, member, source)
     return files
@@ -132,7 +134,7 @@ def _is_leftover(path: PurePosixPath) -> bool:
 
 def _config(data: bytes, source: Path, name: str = CONFIG) -> dict[str, Any]:
     try:
-        about = json.loads(data)
+        about = read_json(data)
     except ValueError as error:  # no JSON, or no text
         raise LtsftError(f"`{name}` in `{source}` is expected to be JSON, but: {error}.") from error
     if not isinstance(about, dict):
@@ -145,18 +147,24 @@ def _tensors(data: bytes, name: str, source: Path) -> dict[str, Tensor]:
         if name.endswith(".safetensors"):
             tensors = load_safetensors(data)
         else:
-            tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            tensors = read_torch(io.BytesIO(data), len(data))
     # What a damaged or hostile file raises depends on where it is wrong.
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise LtsftError(
             f"`{name}` in `{source}` is expected to hold tensors and nothing else, but cannot be "
-            f"read: {reason[0]:.120}"
+            f"read: {reason[0]:.160}"
         ) from error
     if not isinstance(tensors, dict) or not all(
         isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in tensors.items()
     ):
         raise LtsftError(
             f"`{name}` in `{source}` is expected to hold tensors by name, but holds something else."
+        )
+    tensors = {key: check_plain(f"{key:.80}", tensor) for key, tensor in tensors.items()}
+    if (num_bytes := sum(tensor.nbytes for tensor in tensors.values())) > len(data):
+        raise LtsftError(
+            f"`{name}` in `{source}` is expected to hold each number once, but its {len(data):,} "
+            f"bytes would become {num_bytes:,}."
         )
     return tensors

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from ltsft.errors import LtsftError
+from ltsft.exchange.torch_file import to_float32
 
 _FLEXIBLE = re.compile(r"heads\.(?P<name>[^.]+)\.\d+\.(?P<kind>weight|bias)")
 _STATIC = re.compile(r"(?P<layer>classifier|qa_outputs)\.(?P<kind>weight|bias)")
@@ -54,16 +54,17 @@ def read_head(about: Mapping[str, Any], tensors: Mapping[str, Tensor], hidden_si
             f"{kind!r} with {', '.join(sorted(tensors)) or 'no tensors'}; read the adapter without "
             "it (`head=False`), and train a head of your own."
         )
-    found = {f"{layer}.{m['kind']}": tensors[key].float() for key, m in matches.items() if m}
-    num_labels = len(found.get(f"{layer}.bias", ()))
+    found = {
+        f"{layer}.{m['kind']}": to_float32(key, tensors[key]) for key, m in matches.items() if m
+    }
+    bias = found.get(f"{layer}.bias")
+    num_labels = len(bias) if bias is not None and bias.dim() else 0
     shapes = {f"{layer}.weight": (num_labels, hidden_size), f"{layer}.bias": (num_labels,)}
     if {name: tuple(tensor.shape) for name, tensor in found.items()} != shapes:
         raise LtsftError(
             f"its head is expected to have a weight [labels, {hidden_size}] and a bias [labels], "
             f"but has {', '.join(f'{k} {tuple(t.shape)}' for k, t in sorted(tensors.items()))}."
         )
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in found.values()):
-        raise LtsftError("its head is expected to hold finite numbers, but does not.")
     labels = _labels(config.get("label2id") or about.get("label2id"), num_labels)
     if layer == "qa_outputs":
         return Head(found, None, "qa")
@@ -74,7 +75,9 @@ def read_head(about: Mapping[str, Any], tensors: Mapping[str, Tensor], hidden_si
 def _labels(numbers: Any, num_labels: int) -> list[str] | None:
     if numbers is None:
         return None
-    if not isinstance(numbers, dict) or sorted(numbers.values()) != list(range(num_labels)):
+    values = list(numbers.values()) if isinstance(numbers, dict) else [None]
+    are_numbers = all(type(value) is int for value in values)
+    if not are_numbers or sorted(values) != list(range(num_labels)):
         raise LtsftError(
             f"`label2id` of its head is expected to number {num_labels} labels from 0, but got "
             f"{numbers!r:.80}."

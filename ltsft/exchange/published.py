@@ -1,6 +1,7 @@
 """The files that were published with Ansell et al. (2022): ``pytorch_diff.bin``."""
 
 import re
+import reprlib
 from collections.abc import Mapping
 from itertools import accumulate
 from math import prod
@@ -108,7 +109,9 @@ def _entries(where: str, entry: object) -> SparseDelta:
     size, steps = entry["size"], entry["index_steps"]
     values = check_plain(where, entry["values"])
     if not isinstance(size, tuple) or not all(type(n) is int and n >= 0 for n in size):
-        raise LtsftError(f"`{where}` is expected to have a shape for `size`, but got {size!r:.60}.")
+        raise LtsftError(
+            f"`{where}` is expected to have a shape for `size`, but got {reprlib.repr(size)}."
+        )
     if not isinstance(steps, list) or not {type(step) for step in steps} <= {int, numpy.int64}:
         raise LtsftError(f"`{where}` is expected to list whole numbers in `index_steps`.")
     num_entries = prod(size)

@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -23,35 +23,52 @@ def read_torch_file(path: Path, safe_globals: Sequence[Any] = ()) -> Any:
         LtsftError: If it is no such file, holds anything else, or unpacks to more than it is.
     """
     try:
-        if zipfile.is_zipfile(path):
-            _check_is_not_packed(path)
+        with path.open("rb") as file:
+            return read_torch(file, path.stat().st_size, safe_globals)
+    except (OSError, ValueError) as error:
+        raise LtsftError(
+            f"`{path}` is expected to be a file of `torch.save` with tensors and plain values, but "
+            f"cannot be read: {error}"
+        ) from error
+
+
+def read_torch(file: BinaryIO, num_bytes: int, safe_globals: Sequence[Any] = ()) -> Any:
+    """The same of an open file, whose name the caller knows.
+
+    Args:
+        file: At its beginning.
+        num_bytes: How long it is.
+        safe_globals: See :func:`read_torch_file`.
+
+    Raises:
+        ValueError: If it is something else; the message is one line.
+    """
+    try:
+        if zipfile.is_zipfile(file):
+            _check_is_not_packed(file, num_bytes)
+        file.seek(0)
         with torch.serialization.safe_globals(list(safe_globals)):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except LtsftError:
-        raise
+            return torch.load(file, map_location="cpu", weights_only=True)
     # What a damaged or hostile file raises depends on where it is wrong.
     except Exception as error:
         text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
         reason = text.strip().splitlines() or [type(error).__name__]
-        raise LtsftError(
-            f"`{path}` is expected to be a file of `torch.save` with tensors and plain values, but "
-            f"cannot be read: {reason[0]:.120}"
-        ) from error
+        raise ValueError(f"{reason[0]:.160}") from error
 
 
-def _check_is_not_packed(path: Path) -> None:
+def _check_is_not_packed(file: BinaryIO, num_bytes: int) -> None:
     """`torch.save` stores its parts as they are; a small file that unpacks to a large one is none.
 
     Parts may not lie over each other either.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
     unpacked = sum(member.file_size for member in members)
     is_packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-    if is_packed or unpacked > path.stat().st_size:
-        raise LtsftError(
-            f"`{path}` is expected to be a file of `torch.save`, which stores its parts unpacked, "
-            f"but {path.stat().st_size:,} bytes of it unpack to {unpacked:,}."
+    if is_packed or unpacked > num_bytes:
+        raise ValueError(
+            f"`torch.save` stores its parts unpacked, but {num_bytes:,} bytes of it unpack to "
+            f"{unpacked:,}"
         )
 
 
@@ -78,6 +95,25 @@ def check_plain(name: str, value: object) -> Tensor:
         if all(torch.isfinite(extreme) for extreme in torch.aminmax(tensor)):  # a NaN is both
             return tensor
     raise LtsftError(f"`{name}` is expected to be a tensor of finite numbers, but is not.")
+
+
+def to_float32(name: str, tensor: Tensor) -> Tensor:
+    """Numbers with a point, in float32.
+
+    Args:
+        name: What it is called in messages.
+        tensor: Finite numbers, as :func:`check_plain` returns them.
+
+    Raises:
+        LtsftError: If it is of whole numbers, or one is too large.
+    """
+    converted = tensor.float()
+    if not tensor.is_floating_point() or not converted.isfinite().all():
+        raise LtsftError(
+            f"`{name}` is expected to hold finite numbers of 32 bits, but is of {tensor.dtype}"
+            + (", some of them larger." if tensor.is_floating_point() else ".")
+        )
+    return converted
 
 
 _DTYPES = {

@@ -1,6 +1,7 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +14,9 @@ from ltsft.errors import LtsftError, expect_type
 from ltsft.sparse.delta import Parts
 from ltsft.sparse.digest import entries_digest
 from ltsft.sparse.flat import take, write
-from ltsft.sparse.ledger import ledger_of
+from ltsft.sparse.ledger import Ledger, ledger_of
 from ltsft.sparse.places import Places, check_labels, check_ties, find
+from ltsft.sparse.same import same_numbers
 from ltsft.sparse.slots import check_slots
 
 _PIECE_ENTRIES = 1 << 20  # four megabytes stay in the cache between the writes to them
@@ -50,7 +52,6 @@ class Applied:
         whole: bool | None,
         instead_of: "Applied | None" = None,
     ) -> None:
-        expect_type("model", model, nn.Module, "sft.apply(model)")
         self.sft = sft
         self._model = ref(model)  # a handle keeps no model alive
         self._ledger = ledger_of(model)
@@ -65,9 +66,9 @@ class Applied:
                 )
         check_slots(model, sft)
         self._whole = whole
+        check_ties(model, sft)
         self._places = Places.of(sft, model, whole)
         check_labels(model, sft, self._places.heads)
-        check_ties(model, sft)
         if check_base:
             # Without entries it touches no tensor of the base; then all that it knows must agree.
             names = list(sft.entries or sft.metadata.base_digests)
@@ -77,7 +78,13 @@ class Applied:
             name: delta.indices.to(self._places.entries[name].device)
             for name, delta in sft.entries.items()
         }
+        self._may_overflow = {
+            name
+            for name, tensor in self._places.entries.items()
+            if _may_overflow(tensor.dtype, sft.entries[name].largest)
+        }
         self._before: dict[str, Tensor] = {}  # what it overwrites, as soon as it does
+        self._reloaded: set[str] = set()  # what holds the base, as others put it there
         self._successor: Applied | None = None  # that took its place
 
     @staticmethod
@@ -94,13 +101,13 @@ class Applied:
         cls, sft: Parts, model: nn.Module, *, check_base: bool, whole: bool | None
     ) -> "Applied":
         """Check that a fine-tuning fits, and put it in place."""
-        applied = cls(sft, model, check_base=check_base, whole=whole)
-        if not applied._ledger.stack:
-            applied._ledger.forget_writes()
-        with applied._ledger.own_writes(applied._touched()):
-            _exchange(None, applied)
-        applied._ledger.stack.append(applied)
-        return applied
+        expect_type("model", model, nn.Module, "sft.apply(model)")
+        with ledger_of(model).lock:
+            applied = cls(sft, model, check_base=check_base, whole=whole)
+            if not applied._ledger.stack:
+                applied._ledger.forget_writes()
+            _exchange(applied._ledger, None, applied)
+            return applied
 
     def revert(self, *, check: bool = False) -> None:
         """Put back the values from before, bit for bit; a second call does nothing.
@@ -114,12 +121,11 @@ class Applied:
             LtsftError: If another fine-tuning was applied later and is still in place, or the
                 weights were changed since.
         """
-        if self not in self._ledger.stack:
-            return
-        self._check_in_place(every_value=check)
-        with self._ledger.own_writes(self._touched()):
-            _exchange(self, None)
-        self._ledger.stack.pop()
+        with self._ledger.lock:
+            if self not in self._ledger.stack:
+                return
+            self._check_in_place(every_value=check)
+            _exchange(self._ledger, self, None)
 
     def switch(
         self, sft: Parts, *, check_base: bool = True, whole: bool | None = None
@@ -142,21 +148,38 @@ class Applied:
             LtsftError: If this one is not in place, or cannot be reverted; or if the other one does
                 not fit: then this one stays in place.
         """
-        self._check_is_there()
-        self._check_in_place(every_value=False)
-        model = self._model()
-        assert model is not None, "its ledger, which has this handle, is gone with it"
-        other = Applied(sft, model, check_base=check_base, whole=whole, instead_of=self)
-        with self._ledger.own_writes(self._touched() | other._touched()):
-            _exchange(self, other)
-        self._ledger.stack[-1] = self._successor = other
-        return other
+        with self._ledger.lock:
+            self._check_is_there()
+            self._check_in_place(every_value=False)
+            model = self._model()
+            assert model is not None, "its ledger, which has this handle, is gone with it"
+            other = Applied(sft, model, check_base=check_base, whole=whole, instead_of=self)
+            _exchange(self._ledger, self, other)
+            self._successor = other
+            return other
 
-    def _write(self, name: str, part: slice) -> None:
-        """Keep some of a tensor's touched values, and write the fine-tuned ones."""
-        tensor, at = self._places.entries[name], self._positions[name][part]
-        before = take(tensor, at, out=self._before[name][part])
-        write(tensor, at, _sum(before, self.sft.entries[name].values[part]))
+    def _keep(self, name: str, part: slice) -> None:
+        """Keep some of a tensor's touched values, which are about to be overwritten."""
+        take(self._places.entries[name], self._positions[name][part], out=self._before[name][part])
+
+    def _write(self, name: str, part: slice = slice(None)) -> None:
+        """Write the fine-tuned values where those from before were kept."""
+        if name in self._places.heads:
+            self._places.heads[name].copy_(self.sft.whole[name])
+            return
+        tensor, before = self._places.entries[name], self._before[name][part]
+        after = _sum(before, self.sft.entries[name].values[part])
+        if name in self._may_overflow and bool((before.isfinite() & ~after.isfinite()).any()):
+            raise LtsftError(
+                f"`{name}` is expected to have room for the differences of {self.sft!r}, but some "
+                f"are too large for {tensor.dtype}; load the model in another dtype."
+            )
+        write(tensor, self._positions[name][part], after)
+
+    def _put_again(self, name: str, part: slice = slice(None)) -> None:
+        """Undo :meth:`put_back`."""
+        if name not in self._reloaded:
+            self._write(name, part)
 
     def put_back(self, name: str, tensor: Tensor, part: slice = slice(None)) -> None:
         """Write values from before into a tensor that is, or stands for, that of the name."""
@@ -184,12 +207,16 @@ class Applied:
         model = self._model()
         if model is not None:  # modules may have put other parameters in the place of those
             self._places = Places.of(self.sft, model, self._whole)
+        self._reloaded = set()
         for name, tensor in self._touched().items():
             if not every_value and self._ledger.is_ours(tensor):
                 continue
-            now, known = self._now(name), (self._written(name), self._before[name])
+            now, before = self._now(name), self._before[name]
+            if same_numbers(now, self._written(name).to(now.device, now.dtype)):
+                continue
             # Where the base was loaded again there is nothing to lose either.
-            if not any(torch.equal(now, values.to(now.device, now.dtype)) for values in known):
+            self._reloaded.add(name)
+            if not same_numbers(now, before.to(now.device, now.dtype)):
                 raise LtsftError(
                     f"`{name}` is expected to hold the fine-tuned values still, but was changed "
                     "since; revert before weights are trained or loaded, or reload the base model."
@@ -235,34 +262,55 @@ class Applied:
 
 
 @torch.no_grad()
-def _exchange(off: Applied | None, on: Applied | None) -> None:
+def _exchange(ledger: Ledger, off: Applied | None, on: Applied | None) -> None:
     """Put back what one has overwritten and write the other, in one pass over the weights.
+
+    All or nothing: if anything ends it half-way, an interrupt from the keyboard or a lack of
+    memory, what was done is undone, the last first, and every bit is as it was. The values from
+    before, which the way back needs anyway, are all that this takes.
 
     It goes piece by piece, so that what a piece needs is in the cache still when it is written.
     """
-    if on:
-        for name, positions in on._positions.items():
-            on._before[name] = on._places.entries[name].new_empty(
-                len(positions), requires_grad=False
-            )
-    if off:
-        for name, head in off._places.heads.items():
-            off.put_back(name, head)
-    targets = (off._places.entries if off else {}) | (on._places.entries if on else {})
-    for name, tensor in targets.items():
-        step = _PIECE_ENTRIES if tensor.device.type == "cpu" else tensor.numel()
-        edges = torch.arange(0, tensor.numel() + step, step).clamp(max=tensor.numel())
-        nothing = [slice(0, 0)] * (len(edges) - 1)
-        parts = [side._parts(name, edges) if side else nothing for side in (off, on)]
-        for here, there in zip(*parts, strict=True):
-            if off and here.start < here.stop:
-                off.put_back(name, off._places.entries[name], here)
-            if on and there.start < there.stop:
-                on._write(name, there)
-    if on:  # last: what is whole in this one may have been sparse in the other
-        for name, head in on._places.heads.items():
-            on._before[name] = head.detach().clone()
-            head.copy_(on.sft.whole[name])
+    touched = (off._touched() if off else {}) | (on._touched() if on else {})
+    with ledger.own_writes(touched), ExitStack() as undo:
+        undo.callback(ledger.stack.__setitem__, slice(None), list(ledger.stack))
+        if on:
+            on._before = {
+                name: on._places.entries[name].new_empty(len(positions), requires_grad=False)
+                for name, positions in on._positions.items()
+            }
+        if off:
+            for name, head in off._places.heads.items():
+                undo.callback(off._put_again, name)
+                off.put_back(name, head)
+        targets = (off._places.entries if off else {}) | (on._places.entries if on else {})
+        for name, tensor in targets.items():
+            step = _PIECE_ENTRIES if tensor.device.type == "cpu" else tensor.numel()
+            edges = torch.arange(0, tensor.numel() + step, step).clamp(max=tensor.numel())
+            nothing = [slice(0, 0)] * (len(edges) - 1)
+            parts = [side._parts(name, edges) if side else nothing for side in (off, on)]
+            for here, there in zip(*parts, strict=True):
+                if off and here.start < here.stop:
+                    undo.callback(off._put_again, name, here)
+                    off.put_back(name, off._places.entries[name], here)
+                if on and there.start < there.stop:
+                    on._keep(name, there)
+                    undo.callback(on.put_back, name, tensor, there)
+                    on._write(name, there)
+        if on:  # last: what is whole in this one may have been sparse in the other
+            for name, head in on._places.heads.items():
+                on._before[name] = head.detach().clone()
+                undo.callback(on.put_back, name, head)
+                on._write(name)
+        others = [applied for applied in ledger.stack if applied is not off]
+        ledger.stack[:] = others + ([on] if on else [])
+        undo.pop_all()
+
+
+def _may_overflow(dtype: torch.dtype, largest: float) -> bool:
+    """Whether a finite number can become infinite by adding one of that size, and rounding."""
+    limits = torch.finfo(dtype)
+    return largest > limits.max * limits.eps / 4
 
 
 def _sum(before: Tensor, values: Tensor) -> Tensor:

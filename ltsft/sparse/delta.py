@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
 from typing import Protocol
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from ltsft.errors import LtsftError
 from ltsft.sparse.metadata import Metadata
+from ltsft.sparse.same import same_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,9 @@ class SparseDelta:
 
     def __post_init__(self) -> None:
         indices, values = self.indices, self.values
-        size = torch.Size(self.shape).numel()
+        size = prod(self.shape)  # torch's own product wraps around
+        if any(length < 0 for length in self.shape):
+            raise LtsftError(f"`shape` is expected to be one, but got {tuple(self.shape)}.")
         if indices.dtype not in (torch.int32, torch.int64) or indices.dim() != 1:
             raise LtsftError(
                 "`indices` is expected to be a vector of int32 or int64, but got "
@@ -60,10 +65,15 @@ class SparseDelta:
     def unchecked(cls, shape: tuple[int, ...], indices: Tensor, values: Tensor) -> "SparseDelta":
         """One whose positions and values are known to fit, and need not be looked at."""
         delta = object.__new__(cls)
-        indices = indices.to(position_dtype(torch.Size(shape).numel()))
+        indices = indices.to(position_dtype(prod(shape)))
         for name, value in (("shape", shape), ("indices", indices), ("values", values)):
             object.__setattr__(delta, name, value)
         return delta
+
+    @cached_property
+    def largest(self) -> float:
+        """Size of the largest difference; 0 without entries."""
+        return float(torch.stack(self.values.aminmax()).abs().max()) if len(self) else 0.0
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -73,8 +83,7 @@ class SparseDelta:
             isinstance(other, SparseDelta)
             and tuple(self.shape) == tuple(other.shape)
             and torch.equal(self.indices, other.indices)
-            and self.values.dtype == other.values.dtype
-            and torch.equal(self.values, other.values)
+            and same_bits(self.values, other.values)
         )
 
     def __mul__(self, factor: float) -> "SparseDelta":

@@ -70,7 +70,7 @@ class EncoderSize:
         return self.hidden_size**2
 
 
-_NUMBERED = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
+_NUMBERED = re.compile(r"(?:^|\.)layers?\.([0-9]{1,6})\.")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ Tensors, for each parameter ``NAME``:
 * ``whole/NAME``: a tensor kept whole (heads, adapters); its value, not a difference.
 
 In a packed file ``packed_indices/NAME`` and ``packed_values/NAME`` stand in place of the first two,
-uint8, as :mod:`ltsft.sparse.packing` makes them.
+uint8, as :mod:`ltsft.sparse.packing` makes them. There is nothing else in a file.
 
 Metadata: one string under the key ``ltsft``, a JSON object with ``format_version`` (the number 2),
 ``digest`` (that :func:`ltsft.sparse.header.digest` defines), ``sft`` (the object of
@@ -32,9 +32,11 @@ from torch import Tensor
 from ltsft.atomic import whole_file
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import Parts, SparseDelta
+from ltsft.sparse.guarded_json import read_json
 from ltsft.sparse.header import FORMAT_VERSION, Header, Plain, digest, off_format, unreadable
+from ltsft.sparse.layout import Layout
 from ltsft.sparse.metadata import Metadata
-from ltsft.sparse.packing import pack_positions, pack_values, unpack
+from ltsft.sparse.packing import pack, unpack
 
 
 def save(sft: Parts, path: Path, packed: bool = False) -> None:
@@ -46,7 +48,8 @@ def save(sft: Parts, path: Path, packed: bool = False) -> None:
         packed: In about half of the bytes, which takes longer to write and to read.
 
     Raises:
-        LtsftError: If it is a folder, or cannot be written.
+        LtsftError: If it is a folder, or cannot be written; or if it is nothing that could be read
+            again.
     """
     if path.is_dir():
         raise LtsftError(
@@ -54,26 +57,26 @@ def save(sft: Parts, path: Path, packed: bool = False) -> None:
             f"`sft.save_pretrained({str(path)!r})`."
         )
     tensors: dict[str, Tensor] = {}
-    for name, delta in sft.entries.items():
-        if packed:
-            tensors[f"packed_indices/{name}"] = pack_positions(delta.indices)
-            tensors[f"packed_values/{name}"] = pack_values(delta.values)
+    told: dict[str, dict[str, Any]] = {}  # what metadata say of packed entries
+    for name, delta in sorted(sft.entries.items()):
+        if packed and (both := pack(delta)):
+            tensors[f"packed_indices/{name}"], tensors[f"packed_values/{name}"] = both
+            told[name] = {"num_params": len(delta), "dtype": _name(delta.values.dtype)}
         else:
             tensors[f"indices/{name}"] = delta.indices.contiguous()
             tensors[f"values/{name}"] = delta.values.contiguous()
         tensors[f"shape/{name}"] = torch.tensor(delta.shape, dtype=torch.int64)
     # Clones: heads may share memory, which safetensors refuses.
     tensors |= {f"whole/{name}": t.detach().cpu().clone() for name, t in sft.whole.items()}
-    about: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
-        "sft": json.loads(sft.metadata.to_json()),
-    }
-    if packed:
-        about["packed"] = {
-            name: {"num_params": len(delta), "dtype": _name(delta.values.dtype)}
-            for name, delta in sorted(sft.entries.items())
-        }
-    about["digest"] = digest(about, {key: _plain(tensor) for key, tensor in tensors.items()})
+    plain = {key: _plain(tensor) for key, tensor in tensors.items()}
+    about: dict[str, Any] = {"format_version": FORMAT_VERSION, "sft": _described(sft.metadata)}
+    if told:
+        about["packed"] = told
+    try:
+        Layout.of(plain, told, lambda key: tuple(tensors[key].tolist()))
+    except ValueError as error:
+        raise LtsftError(f"a fine-tuning is expected to fit its file, but: {error}.") from error
+    about["digest"] = digest(about, plain)
     header = {"ltsft": json.dumps(about, ensure_ascii=False)}
     with whole_file(path) as temporary:
         save_file(tensors, temporary, header)
@@ -104,28 +107,37 @@ def load(
     except (SafetensorError, OSError) as error:
         raise unreadable(path, error) from error
     delta = SparseDelta if verify else SparseDelta.unchecked
-    entries, whole = {}, {}
+    entries = {}
+    for name, extent in header.entries.items():
+        try:
+            if name in header.layout.packed:
+                entries[name] = unpack(
+                    extent.shape,
+                    len(extent),
+                    tensors[f"packed_indices/{name}"],
+                    tensors[f"packed_values/{name}"],
+                    getattr(torch, header.layout.packed[name]),
+                )
+            else:
+                entries[name] = delta(
+                    extent.shape, tensors[f"indices/{name}"], tensors[f"values/{name}"]
+                )
+        except LtsftError as error:
+            raise off_format(path, error) from error
+    whole = {name: tensors[f"whole/{name}"] for name in header.whole}
+    return entries, whole, header.metadata
+
+
+def _described(metadata: Metadata) -> Any:
+    """JSON values that can be read again."""
     try:
-        for key, tensor in tensors.items():
-            kind, _, name = key.partition("/")
-            if kind == "whole":
-                whole[name] = tensor
-            elif kind == "shape":
-                shape = tuple(tensor.tolist())
-                if f"indices/{name}" in tensors:
-                    entries[name] = delta(
-                        shape, tensors[f"indices/{name}"], tensors[f"values/{name}"]
-                    )
-                else:
-                    entries[name] = unpack(
-                        shape,
-                        tensors[f"packed_indices/{name}"],
-                        tensors[f"packed_values/{name}"],
-                        _TYPES[header.about["packed"][name]["dtype"]],
-                    )
-        return entries, whole, header.metadata
-    except (KeyError, TypeError, LtsftError) as error:
-        raise off_format(path, error) from error
+        values = read_json(metadata.to_json())
+    except (TypeError, ValueError) as error:
+        raise LtsftError(
+            f"metadata is expected to be what JSON can hold (texts, numbers, lists), but: {error}."
+        ) from error
+    Metadata.from_values(values)
+    return values
 
 
 def _plain(tensor: Tensor) -> Plain:
@@ -135,8 +147,3 @@ def _plain(tensor: Tensor) -> Plain:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-_TYPES = {
-    _name(dtype): dtype for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-}

@@ -16,6 +16,7 @@ from ltsft.sparse.delta import SparseDelta
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.names import named_parameters
+from ltsft.sparse.same import same_bits
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,7 +114,7 @@ class SparseFineTuning:
             isinstance(other, SparseFineTuning)
             and dict(self.entries) == dict(other.entries)
             and self.whole.keys() == other.whole.keys()
-            and all(torch.equal(self.whole[name], other.whole[name]) for name in self.whole)
+            and all(same_bits(self.whole[name], other.whole[name]) for name in self.whole)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -142,7 +143,7 @@ class SparseFineTuning:
         if not isinstance(other, SparseFineTuning):
             return NotImplemented
         for name in self.whole.keys() & other.whole.keys():
-            if not torch.equal(self.whole[name], other.whole[name]):
+            if not same_bits(self.whole[name], other.whole[name]):
                 raise LtsftError(
                     "sparse fine-tunings are expected to be added only if at most one brings a "
                     f"head, but both bring `{name}`; leave one out with `.without_whole()`."
@@ -184,7 +185,11 @@ class SparseFineTuning:
 
         The overwritten values are kept, so that :meth:`Applied.revert` (or the end of a ``with``
         block) leaves every bit as it was. Several fine-tunings may be in place at once; they are
-        reverted in the opposite order.
+        reverted in the opposite order. It is all or nothing: whatever ends it early, the model is
+        untouched.
+
+        Threads that apply, switch or revert on one model wait for each other, but a forward pass
+        does not wait for them: hold a lock of your own around applying, using and reverting.
 
         Args:
             model: A model with parameters of the same names; a bare encoder also fits names that

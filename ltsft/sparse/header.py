@@ -8,6 +8,7 @@ import json
 import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +17,8 @@ import xxhash
 from typing_extensions import Buffer
 
 from ltsft.errors import LtsftError
+from ltsft.sparse.guarded_json import read_json
+from ltsft.sparse.layout import Extent, Layout
 from ltsft.sparse.metadata import Metadata
 
 FORMAT_VERSION = 2
@@ -23,24 +26,20 @@ FORMAT_VERSION = 2
 _LENGTH_BYTES = 8  # of the number that a safetensors file begins with: how long its header is
 
 _DTYPES = {
-    "BOOL": "bool",
-    "U8": "uint8",
-    "U16": "uint16",
-    "U32": "uint32",
-    "U64": "uint64",
-    "I8": "int8",
-    "I16": "int16",
-    "I32": "int32",
-    "I64": "int64",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F32": "float32",
-    "F64": "float64",
-    "C64": "complex64",
+    "BOOL": ("bool", 1),
+    "U8": ("uint8", 1),
+    "I8": ("int8", 1),
+    "I16": ("int16", 2),
+    "I32": ("int32", 4),
+    "I64": ("int64", 8),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "F32": ("float32", 4),
+    "F64": ("float64", 8),
 }
-"""Types of safetensors, as torch calls them."""
+"""Types of safetensors that a file may have: as torch calls them, and bytes of a number."""
+
+_MAX_DIMENSIONS = 64  # torch's
 
 
 class Plain(NamedTuple):
@@ -57,24 +56,20 @@ class Plain(NamedTuple):
     content: Buffer
 
 
-@dataclass(frozen=True)
-class Extent:
-    """How large a tensor is, and how many of its entries are in the file.
+class Place(NamedTuple):
+    """Where in a file a tensor is.
 
     Args:
+        dtype: As torch calls it.
         shape: Of the tensor.
-        num_params: Of its entries.
+        start: Of its bytes, counted from the first tensor.
+        stop: Likewise.
     """
 
+    dtype: str
     shape: tuple[int, ...]
-    num_params: int
-
-    def __len__(self) -> int:
-        return self.num_params
-
-    def numel(self) -> int:
-        """Number of entries of the whole tensor."""
-        return prod(self.shape)
+    start: int
+    stop: int
 
 
 class _Hasher(Protocol):
@@ -112,17 +107,17 @@ class Header:
         path: Of the file.
         about: The description of the fine-tuning.
         start: Where in the file the tensors begin, in bytes.
-        tensors: Key -> what safetensors says of it.
+        tensors: Key -> where it is.
     """
 
     path: Path
     about: dict[str, Any]
     start: int
-    tensors: dict[str, dict[str, Any]]
+    tensors: dict[str, Place]
 
     @classmethod
     def read(cls, path: Path) -> "Header":
-        """Read a file's header, and what of it can be checked without its tensors.
+        """Read a file's header, and check all that can be checked without its tensors.
 
         Raises:
             LtsftError: If the file is missing, cut, of another format or a newer version.
@@ -138,31 +133,38 @@ class Header:
                 "is no such file."
             )
         try:
+            size = path.stat().st_size
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
                 start = _LENGTH_BYTES + length
-                if start > path.stat().st_size:
+                if start > size:
                     raise ValueError(f"its header would end at byte {start:,}")
-                tensors = json.loads(file.read(length))
-            header = tensors.pop("__metadata__", {})
-            end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-            if start + end != path.stat().st_size:
-                raise ValueError(f"its tensors would end at byte {start + end:,}")
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+                listed = read_json(file.read(length))
+            if not isinstance(listed, dict):
+                raise ValueError("its header is no object")
+            texts = listed.pop("__metadata__", {})
+            tensors = {key: _place(key, about) for key, about in listed.items()}
+            _check_places(tensors, size - start)
+        except (OSError, ValueError) as error:
             raise unreadable(path, error) from error
-        if "ltsft" not in header:
+        if not isinstance(texts, dict) or "ltsft" not in texts:
             raise LtsftError(
                 f"`{path}` is expected to hold a sparse fine-tuning, but says nothing of one; name "
                 "the file or folder that `ltsft fit` wrote (`sft/`)."
             )
-        about = _about(header["ltsft"], path)
+        about = _about(texts["ltsft"], path)
         version = about.get("format_version")
-        if version not in _HASHERS:
+        if type(version) is not int or version not in _HASHERS:
             raise LtsftError(
                 f"`{path}` is expected to have format version "
-                f"{' or '.join(map(str, _HASHERS))}, but has {version}; update ltsft."
+                f"{' or '.join(map(str, _HASHERS))}, but has {version!r:.40}; update ltsft."
             )
-        return cls(path, about, start, tensors)
+        header = cls(path, about, start, tensors)
+        try:
+            _ = header.layout, header.metadata
+        except ValueError as error:
+            raise off_format(path, error) from error
+        return header
 
     def check_digest(self) -> None:
         """Look at all of the file.
@@ -170,24 +172,30 @@ class Header:
         Raises:
             LtsftError: If it was altered.
         """
-        try:
-            tensors = {
-                key: Plain(_DTYPES[tensor["dtype"]], tuple(tensor["shape"]), self._content(key))
-                for key, tensor in self.tensors.items()
-            }
-            found = digest(self.about, tensors)
-        except (LookupError, TypeError) as error:
-            raise unreadable(self.path, error) from error
-        if self.about.get("digest") != found:
+        tensors = {
+            key: Plain(place.dtype, place.shape, self._content(key))
+            for key, place in self.tensors.items()
+        }
+        if self.about.get("digest") != digest(self.about, tensors):
             raise LtsftError(
                 f"`{self.path}` is expected to match the digest it carries, but does not: it was "
                 "altered; copy or download it again."
             )
 
-    @property
+    @cached_property
     def metadata(self) -> Metadata:
         """What the fine-tuning says of itself."""
-        return Metadata.from_json(json.dumps(self.about.get("sft")))
+        return Metadata.from_values(self.about.get("sft"))
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What its tensors are."""
+
+        def shape_of(key: str) -> tuple[int, ...]:
+            return tuple(self._content(key).cast("q"))
+
+        packed = {} if self.about["format_version"] == 1 else self.about.get("packed", {})
+        return Layout.of(self.tensors, packed, shape_of)
 
     @property
     def num_params(self) -> int:
@@ -197,36 +205,57 @@ class Header:
     @property
     def entries(self) -> dict[str, Extent]:
         """Parameter name -> how many of its entries are selected."""
-        packed = self.about.get("packed", {})
-        entries = {}
-        try:
-            for name in self._of_kind("shape"):
-                number = (
-                    packed[name]["num_params"]
-                    if name in packed
-                    else self.tensors[f"indices/{name}"]["shape"][0]
-                )
-                entries[name] = Extent(tuple(self._content(f"shape/{name}").cast("q")), number)
-        except (LookupError, TypeError, ValueError) as error:
-            raise off_format(self.path, error) from error
-        return entries
+        return self.layout.entries
 
     @property
     def whole(self) -> dict[str, Extent]:
         """Parameter name -> size of what is kept whole."""
-        shapes = {key: self.tensors[f"whole/{key}"]["shape"] for key in self._of_kind("whole")}
-        return {key: Extent(tuple(shape), prod(shape)) for key, shape in shapes.items()}
-
-    def _of_kind(self, kind: str) -> list[str]:
-        keys = (key.partition("/") for key in self.tensors)
-        return [name for found, _, name in keys if found == kind]
+        return self.layout.whole
 
     def _content(self, key: str) -> memoryview:
         """A tensor's bytes, which are read from the disk as they are used."""
+        place = self.tensors[key]
+        return self._file[self.start + place.start : self.start + place.stop]
+
+    @cached_property
+    def _file(self) -> memoryview:
         with self.path.open("rb") as file:
-            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        first, last = self.tensors[key]["data_offsets"]
-        return content[self.start + first : self.start + last]
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _place(key: str, about: Any) -> Place:
+    """What safetensors says of a tensor."""
+    if not isinstance(about, dict) or about.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"it says of `{key:.80}` {about!r:.80}")
+    shape, offsets = about["shape"], about["data_offsets"]
+    if not (_are_sizes(shape, _MAX_DIMENSIONS) and _are_sizes(offsets, 2) and len(offsets) == 2):
+        raise ValueError(f"it says of `{key:.80}` {about!r:.80}")
+    if (name := about["dtype"]) not in tuple(_DTYPES):
+        raise ValueError(f"`{key:.80}` is of type {name!r:.40}, and not {', '.join(_DTYPES)}")
+    dtype, num_bytes = _DTYPES[name]
+    place = Place(dtype, tuple(shape), *offsets)
+    if place.stop - place.start != prod(shape) * num_bytes:
+        raise ValueError(f"`{key:.80}` takes {place.stop - place.start:,} bytes: {about!r:.80}")
+    return place
+
+
+def _are_sizes(values: Any, most: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) <= most
+        and all(type(value) is int and value >= 0 for value in values)
+    )
+
+
+def _check_places(tensors: Mapping[str, Place], size: int) -> None:
+    """Refuse tensors that leave a gap, or lie over each other."""
+    at = 0
+    for key, place in sorted(tensors.items(), key=lambda item: item[1][2:]):
+        if place.start != at:
+            raise ValueError(f"`{key:.80}` begins at byte {place.start:,} instead of {at:,}")
+        at = place.stop
+    if at != size:
+        raise ValueError(f"its tensors would end at byte {at:,} of {size:,}")
 
 
 def unreadable(path: Path, error: Exception) -> LtsftError:
@@ -242,14 +271,16 @@ def off_format(path: Path, error: Exception) -> LtsftError:
     return LtsftError(f"`{path}` is expected to follow the format, but: {error}")
 
 
-def _about(text: str, path: Path) -> dict[str, Any]:
+def _about(text: Any, path: Path) -> dict[str, Any]:
     """Parse the JSON object in the file's metadata."""
+    reason = "it is something else"
     try:
-        about = json.loads(text)
-    except json.JSONDecodeError:
-        about = None
+        about = read_json(text) if isinstance(text, str) else None
+    except ValueError as error:
+        about, reason = None, str(error)
     if not isinstance(about, dict):
         raise LtsftError(
-            f"`{path}` is expected to describe itself by a JSON object, but got {text[:40]!r}."
+            f"`{path}` is expected to describe itself by a JSON object, but got {text!r:.40}: "
+            f"{reason}."
         )
     return about

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock, RLock
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -34,6 +35,9 @@ class Ledger:
     A digest is trusted as long as nobody but this module wrote to the tensor since, told by the
     tensor's version counter; so swapping languages hashes each tensor once.
     """
+
+    lock: RLock = field(default_factory=RLock)
+    """Held while what is in place changes, so that threads wait for each other."""
 
     stack: list[InPlace] = field(default_factory=list)
     _digests: dict[_Key, str] = field(default_factory=dict)
@@ -100,11 +104,13 @@ class Ledger:
 
 
 _ledgers: WeakKeyDictionary[nn.Module, Ledger] = WeakKeyDictionary()
+_making_one = Lock()
 
 
 def ledger_of(model: nn.Module) -> Ledger:
     """The one ledger of a model, as long as it lives."""
-    return _ledgers.setdefault(model, Ledger())
+    with _making_one:
+        return _ledgers.setdefault(model, Ledger())
 
 
 def base_digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
@@ -116,7 +122,8 @@ def base_digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     """
     ledger = ledger_of(model)
     parameters = dict(named_parameters(model))
-    return {name: ledger.digest(name, parameters[name]) for name in names}
+    with ledger.lock:
+        return {name: ledger.digest(name, parameters[name]) for name in names}
 
 
 def _stamp(tensor: Tensor) -> _Stamp:

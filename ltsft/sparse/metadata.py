@@ -1,10 +1,12 @@
 """What a sparse fine-tuning says about itself."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from ltsft.errors import LtsftError
+from ltsft.errors import LtsftError, printable
+from ltsft.sparse.guarded_json import read_json
 
 LANGUAGE_TASK = "masked-lm"
 """The task of language fine-tunings."""
@@ -48,7 +50,7 @@ class Metadata:
     task: str | None = None
     language: str | None = None
     labels: list[str] | None = None
-    slots: dict[str, Any] = field(default_factory=dict)
+    slots: dict[str, dict[str, Any]] = field(default_factory=dict)
     selection: str | None = None
     rounds: str | None = None
     rewinding: str | None = None
@@ -79,17 +81,45 @@ class Metadata:
         """Read what :meth:`to_json` wrote; unknown keys are kept under `extra`.
 
         Raises:
-            LtsftError: If the text is no JSON object.
+            LtsftError: If the text is no JSON object, or a field is of another type.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise LtsftError(f"metadata is expected to be JSON, but got {text[:40]!r}.") from error
+            values = read_json(text)
+        except ValueError as error:
+            raise LtsftError(
+                f"metadata is expected to be JSON, but got {text[:40]!r}: {error}."
+            ) from error
+        return cls.from_values(values)
+
+    @classmethod
+    def from_values(cls, values: Any) -> "Metadata":
+        """Check JSON values of strangers; unknown keys are kept under `extra`.
+
+        Args:
+            values: As :func:`~ltsft.sparse.guarded_json.read_json` returns them.
+
+        Raises:
+            LtsftError: If they are no object, or a field is of another type than documented.
+        """
         if not isinstance(values, dict):
-            raise LtsftError(f"metadata is expected to be a JSON object, but got {text[:40]!r}.")
-        known = {f.name for f in fields(cls)}
-        metadata = cls(**{key: value for key, value in values.items() if key in known})
-        metadata.extra |= {key: value for key, value in values.items() if key not in known}
+            raise LtsftError(f"metadata is expected to be a JSON object, but got {values!r:.40}.")
+        known = {f.name: f.type for f in fields(cls)}
+        about = {key: value for key, value in values.items() if key in known}
+        more = {key: value for key, value in values.items() if key not in known}
+        for name, value in about.items():
+            kind = known[name]
+            if not _IS[kind](value):
+                raise LtsftError(
+                    f"`{name}` in the metadata is expected to be {_WORDS[kind]}, but got "
+                    f"{value!r:.80}."
+                )
+        metadata = cls(**about)
+        metadata.extra = metadata.extra | more
+        if not _is_composition(metadata.extra.get("composition")):
+            raise LtsftError(
+                "`composition` in the metadata is expected to list `parts` with a `weight` each, "
+                f"but got {metadata.extra['composition']!r:.80}."
+            )
         return metadata
 
     def combined(self, other: "Metadata") -> "Metadata":
@@ -135,3 +165,61 @@ class Metadata:
             num_total=agreed("num_total"),
             versions=agreed("versions") or {},
         )
+
+
+def _is_line(value: Any) -> bool:
+    """Whether it is a text that can be printed as a part of a line."""
+    return isinstance(value, str) and printable(value) == value
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_lines(values: Any) -> bool:
+    return isinstance(values, list) and all(map(_is_line, values))
+
+
+def _by_name(values: Any, is_right: Callable[[Any], bool] = lambda value: True) -> bool:
+    return (
+        isinstance(values, dict)
+        and all(map(_is_line, values))
+        and all(map(is_right, values.values()))
+    )
+
+
+def _is_composition(value: Any) -> bool:
+    """Whether `extra` says what was added up as :mod:`ltsft.sparse.composition` does."""
+    if value is None:
+        return True
+    parts = value.get("parts", []) if isinstance(value, dict) else None
+    return isinstance(parts, list) and all(
+        isinstance(part, dict)
+        and type(part.get("weight")) in (int, float)
+        and isinstance(part.get("digest", ""), str)
+        and _is_composition(part.get("composition"))
+        for part in parts
+    )
+
+
+_IS: dict[Any, Callable[[Any], bool]] = {
+    str | None: lambda value: value is None or _is_line(value),
+    int | None: lambda value: value is None or _is_count(value),
+    list[str]: _are_lines,
+    list[str] | None: lambda value: value is None or _are_lines(value),
+    dict[str, str]: lambda value: _by_name(value, _is_line),
+    dict[str, dict[str, Any]]: lambda value: _by_name(value, _by_name),
+    dict[str, Any]: _by_name,
+}
+"""Type of a field -> whether a JSON value is of it."""
+
+_WORDS: dict[Any, str] = {
+    str | None: "a line of text or null",
+    int | None: "a whole number from 0 on, or null",
+    list[str]: "a list of lines of text",
+    list[str] | None: "a list of lines of text, or null",
+    dict[str, str]: "an object of lines of text",
+    dict[str, dict[str, Any]]: "an object of objects",
+    dict[str, Any]: "an object",
+}
+"""What it is called."""

@@ -6,15 +6,42 @@ first bytes of all of them next to each other, then the second ones and so on, h
 compressor finds.
 """
 
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
 import torch
 import zstandard
 from torch import Tensor
 
 from ltsft.errors import LtsftError
-from ltsft.sparse.delta import SparseDelta, position_dtype
+from ltsft.sparse.delta import SparseDelta
 
 _FULL = 255  # a gap byte that says: and further
 _LEVEL = 1  # higher ones take longer and save nothing
+
+_MAX_RATIO = 1000
+_MIN_BYTES = 1 << 16
+"""What packed entries may take unpacked: so many bytes for each of theirs, and so many at least."""
+
+_MIN_STEPS = 1 << 26
+_PIECE_BYTES = 1 << 17
+"""Steps may be more, as they are read a piece at a time: a tensor of 16 billion entries with few of
+them selected has so many."""
+
+
+def pack(delta: SparseDelta) -> tuple[Tensor, Tensor] | None:
+    """Compress positions and values, [K] -> uint8 each; see :func:`unpack`.
+
+    Returns:
+        ``None`` if they took so few bytes that a reader would have to fear for its memory: entries
+        that are all alike, which training leaves nowhere.
+    """
+    packed = pack_positions(delta.indices), pack_values(delta.values)
+    size = len(delta) * _bytes_per_entry(delta.values.dtype)
+    num_steps = len(delta) + (int(delta.indices[-1]) // _FULL if len(delta) else 0)
+    is_plain = size > _most_bytes(*packed) or num_steps > _most_steps(packed[0])
+    return None if is_plain else packed
 
 
 def pack_positions(indices: Tensor) -> Tensor:
@@ -38,35 +65,54 @@ def pack_values(values: Tensor) -> Tensor:
 
 
 def unpack(
-    shape: tuple[int, ...], positions: Tensor, values: Tensor, dtype: torch.dtype
+    shape: tuple[int, ...], num_params: int, positions: Tensor, values: Tensor, dtype: torch.dtype
 ) -> SparseDelta:
-    """Read what :func:`pack_positions` and :func:`pack_values` made.
+    """Read what :func:`pack` made, in memory that is bounded by its size.
 
     Args:
         shape: Of the whole tensor.
+        num_params: K, the number of entries.
         positions: Packed, uint8.
         values: Packed, uint8.
         dtype: Of the values.
 
     Raises:
-        LtsftError: If they are something else, or too many for the shape.
+        LtsftError: If they are something else, or more than packed numbers can be.
     """
-    size = torch.Size(shape).numel()
-    steps = _decompress(positions, size + size // _FULL)
-    places = steps.cumsum(0, dtype=position_dtype(size))
-    # NumPy is three times as fast here.
-    places = torch.from_numpy(places.numpy()[steps.numpy() != _FULL])
-    planes = _decompress(values, len(places) * dtype.itemsize)
-    if len(planes) != len(places) * dtype.itemsize:
+    taken, most = num_params * _bytes_per_entry(dtype), _most_bytes(positions, values)
+    if taken > most:
         raise LtsftError(
-            f"packed values are expected to be {len(places):,} of {dtype}, but are {len(planes):,} "
-            "bytes."
+            f"packed entries of {len(positions) + len(values):,} bytes are expected to take at "
+            f"most {most:,} unpacked, but would take {taken:,}; save them without `packed`."
         )
-    numbers = torch.empty(len(places), dtype=dtype)
+    places = _read_positions(positions, num_params, prod(shape))
+    planes = _decompress(values, num_params * dtype.itemsize)
+    numbers = torch.empty(num_params, dtype=dtype)
     of_number = numbers.view(torch.uint8).view(-1, dtype.itemsize)
     for place, plane in enumerate(planes.view(dtype.itemsize, -1)):
         of_number[:, place] = plane
     return SparseDelta(shape, places, numbers)
+
+
+def _read_positions(packed: Tensor, number: int, size: int) -> Tensor:
+    """Add up the steps, a piece at a time: there may be far more of them than positions."""
+    places = np.empty(number, dtype=np.int32 if size < 2**31 else np.int64)
+    at = done = 0
+    most = min(number + size // _FULL, _most_steps(packed))
+    for steps in _pieces(packed, most, _PIECE_BYTES):
+        reached = steps.cumsum(dtype=np.int64) + at
+        at = int(reached[-1])
+        ends = reached[steps != _FULL]
+        if at >= size or done + len(ends) > number:
+            raise LtsftError(
+                f"packed positions are expected to be {number:,} within the {size:,} entries of a "
+                f"tensor, but are {done + len(ends):,} up to {at:,}, or more."
+            )
+        places[done : done + len(ends)] = ends
+        done += len(ends)
+    if done != number:
+        raise LtsftError(f"packed positions are expected to be {number:,}, but are {done:,}.")
+    return torch.from_numpy(places)
 
 
 def _compress(content: Tensor) -> Tensor:
@@ -74,8 +120,19 @@ def _compress(content: Tensor) -> Tensor:
     return torch.frombuffer(bytearray(packed), dtype=torch.uint8)
 
 
-def _decompress(packed: Tensor, most: int) -> Tensor:
-    """Uint8; `most` bytes of it, so that a small file takes no large memory."""
+def _decompress(packed: Tensor, length: int) -> Tensor:
+    """Uint8, [length]."""
+    pieces = list(_pieces(packed, length, length))
+    plain = pieces[0] if pieces else np.empty(0, dtype=np.uint8)
+    if len(plain) != length:
+        raise LtsftError(
+            f"packed values are expected to be {length:,} bytes, but are {len(plain):,}."
+        )
+    return torch.from_numpy(plain)
+
+
+def _pieces(packed: Tensor, most: int, piece_bytes: int) -> Iterator[np.ndarray]:
+    """What is compressed, `most` bytes of it, a piece at a time, uint8."""
     try:
         content = packed.numpy().data
         length = zstandard.frame_content_size(content)
@@ -83,10 +140,28 @@ def _decompress(packed: Tensor, most: int) -> Tensor:
             raise LtsftError(
                 f"packed entries are expected to be at most {most:,} bytes, but say {length:,}."
             )
-        plain = torch.empty(length, dtype=torch.uint8)
-        read = zstandard.ZstdDecompressor().stream_reader(content).readinto(plain.numpy().data)
+        reader = zstandard.ZstdDecompressor().stream_reader(content)
+        left = length
+        while left:
+            piece = np.empty(min(piece_bytes, left), dtype=np.uint8)
+            if reader.readinto(piece.data) != len(piece):
+                raise LtsftError(
+                    f"packed entries are expected to be {length:,} bytes, but are fewer."
+                )
+            left -= len(piece)
+            yield piece
     except zstandard.ZstdError as error:
         raise LtsftError(f"packed entries are expected to be read by zstd, but: {error}.") from None
-    if read != length:
-        raise LtsftError(f"packed entries are expected to be {length:,} bytes, but are {read:,}.")
-    return plain
+
+
+def _bytes_per_entry(dtype: torch.dtype) -> int:
+    return dtype.itemsize + 4
+
+
+def _most_bytes(positions: Tensor, values: Tensor) -> int:
+    """That packed entries may take unpacked: zstd makes 32,768 bytes of one if they are alike."""
+    return _MAX_RATIO * (len(positions) + len(values)) + _MIN_BYTES
+
+
+def _most_steps(positions: Tensor) -> int:
+    return _MAX_RATIO * len(positions) + _MIN_STEPS

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import Parts
 from ltsft.sparse.names import named_buffers, named_parameters
+from ltsft.sparse.same import same_bits
 from ltsft.sparse.scope import tied_names
+from ltsft.sparse.shared_memory import overlaps_itself, sharing
 
 
 class Places(NamedTuple):
@@ -34,27 +36,81 @@ class Places(NamedTuple):
             whole: See :meth:`SparseFineTuning.apply`.
 
         Raises:
-            LtsftError: If one is missing, of another shape, or has no values to add to.
+            LtsftError: If one is missing, of another shape or kind, or there under two names.
         """
         inside = [name for name in sft.whole if _is_inside(name, model)]
         entries = find(model, list(sft.entries), sft)
-        heads = find(model, inside, sft) | _find_heads(model, sft, whole)
+        heads = _once(find(model, inside, sft) | _find_heads(model, sft, whole), sft)
         for name, delta in sft.entries.items():
             _check_shape(name, tuple(delta.shape), entries[name])
+            _check_writable(name, entries[name])
+            if not entries[name].is_floating_point() or entries[name].itemsize == 1:
+                raise LtsftError(
+                    f"`{name}` is expected to hold floating-point numbers of 16 bits or more, to "
+                    f"which differences can be added, but is of {entries[name].dtype}; load the "
+                    "model in another dtype."
+                )
         for name, head in heads.items():
             _check_shape(name, tuple(sft.whole[name].shape), head)
-        for name, tensor in (entries | heads).items():
-            if tensor.is_meta:
-                raise LtsftError(
-                    f"`{name}` is expected to have values, but is on the device `meta`; load the "
-                    "model's weights first."
-                )
-            if tensor.is_inference() and not torch.is_inference_mode_enabled():
-                raise LtsftError(
-                    f"`{name}` is expected to be writable, but was made in inference mode; apply "
-                    "in `torch.inference_mode()`, or load the model outside of it."
-                )
+            _check_writable(name, head)
+            _check_keeps(name, sft.whole[name], head)
+        _check_apart(entries, heads)
         return cls(entries, heads)
+
+
+def _once(heads: dict[str, Tensor], sft: Parts) -> dict[str, Tensor]:
+    """One name for each tensor, where a model ties several and the same is to go into all."""
+    names: dict[int, str] = {}
+    for name, tensor in heads.items():
+        first = names.setdefault(id(tensor), name)
+        if first != name and not same_bits(sft.whole[first], sft.whole[name]):
+            raise LtsftError(
+                f"`{first}` and `{name}` are expected to be one tensor, as the model ties "
+                f"them, but have different values in {sft!r}; leave one out."
+            )
+    return {name: heads[name] for name in names.values()}
+
+
+def _check_writable(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that cannot be written entry by entry."""
+    if tensor.is_meta:
+        raise LtsftError(
+            f"`{name}` is expected to have values, but is on the device `meta`; load the model's "
+            "weights first."
+        )
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        raise LtsftError(
+            f"`{name}` is expected to be writable, but was made in inference mode; apply in "
+            "`torch.inference_mode()`, or load the model outside of it."
+        )
+    if tensor.layout != torch.strided or tensor.is_quantized or overlaps_itself(tensor):
+        raise LtsftError(
+            f"`{name}` is expected to be a dense tensor with memory for each entry, but is of "
+            f"{tensor.dtype}, {tensor.layout}, shape {tuple(tensor.shape)}, and is sparse, "
+            "quantized or expanded; load the model as plain tensors."
+        )
+
+
+def _check_keeps(name: str, value: Tensor, head: Tensor) -> None:
+    """Refuse a head that cannot hold a value up to rounding."""
+    is_rounded = value.is_floating_point() and head.is_floating_point() and head.itemsize > 1
+    if value.dtype == head.dtype:
+        return
+    if not is_rounded or not torch.equal(value.to(head.dtype).isfinite(), value.isfinite()):
+        raise LtsftError(
+            f"`{name}` is expected to hold values of {value.dtype}, as in training, but is of "
+            f"{head.dtype} in this model; load the model in that dtype."
+        )
+
+
+def _check_apart(entries: dict[str, Tensor], heads: dict[str, Tensor]) -> None:
+    """Refuse names that mean one tensor, or parts of one: what is written last would count."""
+    both = sharing({**entries, **heads}) or next(((n, n) for n in entries if n in heads), None)
+    if both:
+        raise LtsftError(
+            f"`{both[0]}` and `{both[1]}` are expected to be different tensors, each changed once, "
+            "but share memory in this model; untie them first, or leave one out of the fine-tuning."
+        )
 
 
 def find(model: nn.Module, names: list[str], sft: Parts) -> dict[str, Tensor]:

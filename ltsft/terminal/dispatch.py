@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ltsft.errors import LtsftError, options_by_yaml
+from ltsft.errors import LtsftError, options_by_yaml, printable
 from ltsft.terminal import early
 from ltsft.version import __version__
 
@@ -143,7 +143,7 @@ def one_line(error: BaseException) -> str:
     text = str(error).strip()
     if "Original Traceback" in text:
         text = re.sub(r"^[\w.]+: ", "", text.splitlines()[-1])
-    return re.sub(r"\s*\n\s*", " ", text)
+    return printable(re.sub(r"\s*\n\s*", " ", text))
 
 
 @contextmanager

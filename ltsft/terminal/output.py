@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ltsft.errors import printable
 from ltsft.terminal.table import table
 
 
@@ -15,7 +16,7 @@ class _ToStdout(logging.Handler):
     """Writes to whatever stdout is at that moment (a test or a study may have replaced it)."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), flush=True)
+        print(printable(self.format(record), keep="\n\t"), flush=True)
 
 
 @contextmanager
@@ -61,7 +62,7 @@ def libraries_on_stdout() -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", flush=True)
+    print(printable(f"warning: {message}", keep="\n\t"), flush=True)
 
 
 _NO_SHARES = ("loss", "perplexity")

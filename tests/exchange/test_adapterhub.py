@@ -292,12 +292,14 @@ class TestTensorsThatAreRefused:
         def change(weights):
             next(iter(weights.values()))[0, 0] = value
 
-        self.changed(tmp_path, change, "expected to hold finite numbers")
+        self.changed(tmp_path, change, "expected to be a tensor of finite numbers")
 
     @pytest.mark.parametrize(
         "tensor",
         [
             torch.ones(M, H, dtype=torch.int64),
+            torch.full((M, H), 1e300, dtype=torch.float64),
+            torch.ones(M, H).to(torch.float8_e4m3fn),
             torch.ones(M, H).to_sparse(),
             torch.ones(M, H, device="meta"),
         ],

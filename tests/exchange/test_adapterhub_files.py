@@ -106,11 +106,36 @@ class TestFilesThatAreRefused:
             archive.writestr(member, "{}")
         refused(tmp_path / "x.zip", "files inside of it, but names")
 
-    def test_a_zip_that_grows(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("ltsft.exchange.adapterhub_files._MAX_BYTES", 1000)
+    def test_a_zip_that_grows(self, tmp_path):
+        """Four gigabytes of zeros would be 4 MB; a file may take a bounded multiple of the zip."""
         with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("adapter_config.json", " " * 1001)
-        refused(tmp_path / "x.zip", "expected to be an adapter, but .* takes 1,001 bytes")
+            archive.writestr("adapter_config.json", " " * 4_000_000)
+        refused(tmp_path / "x.zip", "expected to be an adapter, but .* takes 4,000,000; unzip")
+
+    def test_a_file_of_torch_that_grows(self, tmp_path):
+        """The same inside of a folder: torch would unpack it."""
+        write(tmp_path, about_new(), {"x": torch.zeros(1_000_000)})
+        with zipfile.ZipFile(tmp_path / "pytorch_adapter.bin") as archive:
+            parts = {member: archive.read(member) for member in archive.namelist()}
+        with zipfile.ZipFile(
+            tmp_path / "pytorch_adapter.bin", "w", zipfile.ZIP_DEFLATED
+        ) as archive:
+            for member, content in parts.items():
+                archive.writestr(member, content)
+        refused(tmp_path, r"stores its parts unpacked, but \d,\d{3} bytes of it unpack to 4,00")
+
+    @pytest.mark.parametrize(
+        "views",
+        [
+            {"x": torch.zeros(1, dtype=torch.float16).expand(10**12)},
+            {f"x{number}": torch.zeros(4000)[:] for number in range(3)},
+        ],
+    )
+    def test_numbers_that_are_there_more_than_once(self, tmp_path, views):
+        base = torch.zeros(4000)
+        views = {name: base.view(-1) if name != "x" else view for name, view in views.items()}
+        write(tmp_path, about_new(), views)
+        refused(tmp_path, "is expected to be a tensor of finite|hold each number once, but its")
 
     def test_a_zip_that_is_none(self, tmp_path):
         (tmp_path / "x.zip").write_bytes(b"nothing")

@@ -109,7 +109,7 @@ def test_it_may_be_left_out(tmp_path):
         (linear() | {"heads.ner.4.bias": torch.zeros(3)}, {}, "one linear layer .*`head=False`"),
         ({"heads.ner.1.weight": torch.zeros(3, 5), "heads.ner.1.bias": torch.zeros(3)}, {},
          r"weight \[labels, 16\] and a bias .* \(3, 5\)"),
-        ({k: v * torch.nan for k, v in linear().items()}, {}, "expected to hold finite numbers"),
+        ({k: v * torch.nan for k, v in linear().items()}, {}, "a tensor of finite numbers"),
         (linear(), {"label2id": {"O": 0, "X": 2}}, "`label2id` of its head .* 3 labels from 0"),
     ],
 )  # fmt: skip

@@ -10,6 +10,10 @@ SlotName = Literal["language", "task"]
 Stacking = Literal["code", "paper"]
 
 
+_MAX_SIZE, _MAX_LAYERS = 1 << 24, 10_000
+"""What no encoder reaches, so that a description makes no list that fills the memory."""
+
+
 @dataclass(frozen=True)
 class AdapterSlot:
     """A place for one adapter in an encoder: what must agree for an adapter to fit in.
@@ -102,9 +106,21 @@ its matrices have; it is that of reduction factor 2 = 768 / 384'
         try:
             over = values.get("over")
             slot = cls(**{**values, "over": None if over is None else cls.from_json(over)})
-            slot.explain()  # numbers where numbers belong, or a TypeError
-            return slot
-        except (AttributeError, TypeError, ZeroDivisionError) as error:
+        except (AttributeError, TypeError):
+            slot = None
+        if slot is None or not slot._is_possible():
             raise LtsftError(
                 f"the description of an adapter slot is expected, but got {values!r:.80}."
-            ) from error
+            )
+        return slot
+
+    def _is_possible(self) -> bool:
+        """Whether sizes are sizes, and layers those of an encoder."""
+        sizes = [self.hidden_size, self.num_layers, self.width]
+        sizes += [] if self.invertible_width is None else [self.invertible_width]
+        return (
+            all(type(size) is int and 0 < size <= _MAX_SIZE for size in sizes)
+            and isinstance(self.layers, list)
+            and self.num_layers <= _MAX_LAYERS
+            and all(type(n) is int and 0 <= n < self.num_layers for n in self.layers)
+        )
