@@ -24,7 +24,9 @@ class LtsftError(ValueError):
     """
 
     def __str__(self) -> str:
-        text = printable(super().__str__(), keep="\n\t")  # a worker's traceback may be in it
+        text = super().__str__()
+        of_worker = "Original Traceback" in text  # which torch adds, on lines of its own
+        text = printable(text, keep="\n" if of_worker else "")
         return text if _by_yaml else _in_python(text)
 
 

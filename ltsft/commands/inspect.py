@@ -164,7 +164,7 @@ def as_text(name: str, about: dict[str, Any], show_all: bool) -> str:
         say("whole", f"{about['num_whole']:,} parameters: {', '.join(names)}")
     tensors = about["tensors"] if show_all else about["tensors"][:_NUM_TENSORS_SHOWN]
     rows = [
-        [printable(t["name"]), str(t["shape"]), f"{t['num_params']:,}", f"{t['density']:.2%}"]
+        [printable(t["name"]), str(t["shape"]), f"{t['num_params']:,}", f"{t['density'] or 0:.2%}"]
         for t in tensors
     ]
     if rows:

@@ -114,21 +114,21 @@ class _Reader:
             if (value := config.get(key, expected)) != expected:
                 raise LtsftError(
                     f"`{key}` is expected to be {expected}, as in the Pfeiffer configuration, but "
-                    f"got {value!r}."
+                    f"got {value!r:.80}."
                 )
         if (kind := about.get("type", _TYPES[slot])) != _TYPES[slot]:
-            raise LtsftError(f"`type` is expected to be {_TYPES[slot]}, but got {kind!r}.")
+            raise LtsftError(f"`type` is expected to be {_TYPES[slot]}, but got {kind!r:.80}.")
         model_type = about.get("model_type")
         if not isinstance(model_type, str) or model_type not in _PREFIXES:
             raise LtsftError(
                 f"`model_type` is expected to be one of {', '.join(_PREFIXES)}, but got "
-                f"{model_type!r}."
+                f"{model_type!r:.80}."
             )
         self.prefix = _PREFIXES[model_type]
         hidden_size = about.get("hidden_size")
         if type(hidden_size) is not int or not 1 <= hidden_size <= _MAX_SIZE:
             raise LtsftError(
-                f"`hidden_size` is expected to be a positive number, but got {hidden_size!r}."
+                f"`hidden_size` is expected to be a positive number, but got {hidden_size!r:.80}."
             )
         self.hidden_size = hidden_size
         self.left_out = set(self._left_out(config.get("leave_out") or []))
@@ -205,7 +205,8 @@ class _Reader:
         names = _ACTIVATIONS["new" if "version" in self.about else "old"]
         if not isinstance(name, str) or name not in names:
             raise LtsftError(
-                f"`non_linearity` is expected to be one of {', '.join(names)}, but got {name!r}."
+                f"`non_linearity` is expected to be one of {', '.join(names)}, but got "
+                f"{name!r:.80}."
             )
         return names[name]
 
@@ -228,7 +229,7 @@ class _Reader:
         if (block, factor) != ("nice", 2):
             raise LtsftError(
                 "the invertible adapter is expected to be `nice` with reduction factor 2, but got "
-                f"{block!r} with {factor!r}."
+                f"{block!r:.80} with {factor!r:.80}."
             )
         return activation
 
@@ -240,7 +241,7 @@ class _Reader:
             if match is None:
                 raise LtsftError(
                     f"tensors are expected to be those of the Pfeiffer configuration, but got "
-                    f"`{key}`."
+                    f"`{key:.200}`."
                 )
             names.add(match["name"])
             prefixes.add(match["prefix"] or "")
@@ -251,17 +252,19 @@ class _Reader:
             )
             name = f"{self.prefix}.{place}.{_PARTS[match['part']]}.{match['kind']}"
             if name in renamed:
-                raise LtsftError(f"`{key}` is expected once, but is there under another name too.")
+                raise LtsftError(
+                    f"`{key:.200}` is expected once, but is there under another name too."
+                )
             renamed[name] = to_float32(key, tensor)
         if len(names) > 1 or names - {str(self.about.get("name", *names))}:
             raise LtsftError(
-                f"the file is expected to hold one adapter, named {self.about.get('name')!r} as in "
-                f"its config, but got {', '.join(sorted(names))}."
+                f"the file is expected to hold one adapter, named {self.about.get('name')!r:.80} "
+                f"as in its config, but got {', '.join(sorted(names)):.200}."
             )
         if len(prefixes) > 1 or prefixes - {"", f"{self.prefix}."}:
             raise LtsftError(
                 f"keys are expected to begin with `{self.prefix}.`, or all with `encoder`, but got "
-                f"{', '.join(sorted(prefixes))}."
+                f"{', '.join(sorted(prefixes)):.200}."
             )
         return renamed
 

@@ -97,7 +97,8 @@ def _list(source: Path) -> _Files:
         path = PurePosixPath(member.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             raise LtsftError(
-                f"`{source}` is expected to hold files inside of it, but names {member.filename!r}."
+                f"`{source}` is expected to hold files inside of it, but names "
+                f"{member.filename!r:.80}."
             )
         if member.file_size > _MAX_RATIO * source.stat().st_size + _MIN_BYTES:
             raise LtsftError(
@@ -116,8 +117,8 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: Path) -> 
         # A cut or altered archive fails in many ways, an encrypted one with RuntimeError.
         except Exception as error:
             raise LtsftError(
-                f"`{member.filename}` in `{source}` is expected to be readable, but: {error}; "
-                "download it again."
+                f"`{member.filename:.80}` in `{source}` is expected to be readable, but: "
+                f"{error!s:.160}; download it again."
             ) from error
 
     return read

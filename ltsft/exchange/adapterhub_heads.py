@@ -51,8 +51,8 @@ def read_head(about: Mapping[str, Any], tensors: Mapping[str, Tensor], hidden_si
     if layer is None or not all(matches.values()) or len(tensors) != 2:
         raise LtsftError(
             "its head is expected to be one linear layer for tags or questions, but is of type "
-            f"{kind!r} with {', '.join(sorted(tensors)) or 'no tensors'}; read the adapter without "
-            "it (`head=False`), and train a head of your own."
+            f"{kind!r:.80} with {', '.join(sorted(tensors)) or 'no tensors':.200}; read the "
+            "adapter without it (`head=False`), and train a head of your own."
         )
     found = {
         f"{layer}.{m['kind']}": to_float32(key, tensors[key]) for key, m in matches.items() if m
@@ -61,9 +61,10 @@ def read_head(about: Mapping[str, Any], tensors: Mapping[str, Tensor], hidden_si
     num_labels = len(bias) if bias is not None and bias.dim() else 0
     shapes = {f"{layer}.weight": (num_labels, hidden_size), f"{layer}.bias": (num_labels,)}
     if {name: tuple(tensor.shape) for name, tensor in found.items()} != shapes:
+        has = ", ".join(f"{key} {tuple(t.shape)}" for key, t in sorted(tensors.items()))
         raise LtsftError(
             f"its head is expected to have a weight [labels, {hidden_size}] and a bias [labels], "
-            f"but has {', '.join(f'{k} {tuple(t.shape)}' for k, t in sorted(tensors.items()))}."
+            f"but has {has:.300}."
         )
     labels = _labels(config.get("label2id") or about.get("label2id"), num_labels)
     if layer == "qa_outputs":
@@ -75,9 +76,9 @@ def read_head(about: Mapping[str, Any], tensors: Mapping[str, Tensor], hidden_si
 def _labels(numbers: Any, num_labels: int) -> list[str] | None:
     if numbers is None:
         return None
-    values = list(numbers.values()) if isinstance(numbers, dict) else [None]
-    are_numbers = all(type(value) is int for value in values)
-    if not are_numbers or sorted(values) != list(range(num_labels)):
+    values: list[Any] = list(numbers.values()) if isinstance(numbers, dict) else [None]
+    are_whole = all(type(value) is int for value in values)
+    if not are_whole or sorted(values) != list(range(num_labels)):
         raise LtsftError(
             f"`label2id` of its head is expected to number {num_labels} labels from 0, but got "
             f"{numbers!r:.80}."

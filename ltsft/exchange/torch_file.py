@@ -118,5 +118,5 @@ def to_float32(name: str, tensor: Tensor) -> Tensor:
 
 _DTYPES = {
     torch.float16, torch.bfloat16, torch.float32, torch.float64,
-    torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool,
+    torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8,
 }  # fmt: skip

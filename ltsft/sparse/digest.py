@@ -13,6 +13,8 @@ import torch
 import xxhash
 from torch import Tensor
 
+from ltsft.sparse.same import raw
+
 if TYPE_CHECKING:
     from ltsft.sparse.delta import SparseDelta
 
@@ -102,4 +104,4 @@ def algorithm_of(digest: str | None) -> str:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.cpu().contiguous().view(torch.uint8).numpy().data
+    return raw(tensor.cpu()).numpy().data

@@ -37,6 +37,7 @@ from ltsft.sparse.header import FORMAT_VERSION, Header, Plain, digest, off_forma
 from ltsft.sparse.layout import Layout
 from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.packing import pack, unpack
+from ltsft.sparse.same import raw
 
 
 def save(sft: Parts, path: Path, packed: bool = False) -> None:
@@ -125,6 +126,9 @@ def load(
         except LtsftError as error:
             raise off_format(path, error) from error
     whole = {name: tensors[f"whole/{name}"] for name in header.whole}
+    for name, tensor in whole.items():
+        if tensor.dtype == torch.bool and bool((raw(tensor) > 1).any()):
+            raise off_format(path, ValueError(f"`whole/{name}` has bytes that are no truth values"))
     return entries, whole, header.metadata
 
 
@@ -141,8 +145,7 @@ def _described(metadata: Metadata) -> Any:
 
 
 def _plain(tensor: Tensor) -> Plain:
-    flat = tensor.contiguous().flatten().view(torch.uint8)
-    return Plain(_name(tensor.dtype), tuple(tensor.shape), flat.numpy().data)
+    return Plain(_name(tensor.dtype), tuple(tensor.shape), raw(tensor).numpy().data)
 
 
 def _name(dtype: torch.dtype) -> str:

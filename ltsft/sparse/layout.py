@@ -18,6 +18,7 @@ _WHOLE = (*_VALUES, "int64", "int32", "int16", "int8", "uint8", "bool")
 _PLAIN = {"shape", "indices", "values"}
 _PACKED = {"shape", "packed_indices", "packed_values"}
 
+_MAX_NAME = 1000  # characters
 _MAX_DIMENSIONS = 64  # torch's
 _MAX_SIZE = 2**63
 
@@ -88,8 +89,8 @@ class Layout:
         kinds: dict[str, set[str]] = {}
         for key in tensors:
             kind, _, name = key.partition("/")
-            if printable(name) != name:
-                raise ValueError(f"a name has characters that cannot be printed: {name!r:.80}")
+            if printable(name) != name or len(key) > _MAX_NAME:
+                raise ValueError(f"it has a name that cannot be printed in a line: {key!r:.80}")
             kinds.setdefault(name, set()).add(kind)
         if not isinstance(packed, dict):
             raise ValueError(f"`packed` in its metadata is {packed!r:.40} and no object")
@@ -100,21 +101,21 @@ class Layout:
             elif found == _PLAIN:
                 layout.entries[name] = _plain(name, tensors, shape_of)
             elif found == _PACKED:
-                about = packed.get(name)
-                layout.entries[name] = _packed(name, tensors, shape_of, about)
-                layout.packed[name] = about["dtype"]
+                layout.packed[name], layout.entries[name] = _packed(
+                    name, tensors, shape_of, packed.get(name)
+                )
             else:
                 keys = ", ".join(f"{kind}/{name}" for kind in sorted(found))
                 raise ValueError(f"it has {keys}, which do not belong together")
         if more := sorted(packed.keys() - layout.packed):
-            raise ValueError(f"its metadata call `{more[0]}` packed, which is not")
+            raise ValueError(f"its metadata call `{more[0]:.80}` packed, which is not")
         return layout
 
 
 def _whole(name: str, tensors: Mapping[str, Listed]) -> Extent:
     tensor = tensors[f"whole/{name}"]
     if tensor.dtype not in _WHOLE:
-        raise ValueError(f"`whole/{name}` is of {tensor.dtype}, and not of {', '.join(_WHOLE)}")
+        raise ValueError(f"`whole/{name}` is of {tensor.dtype}, and not {', '.join(_WHOLE)}")
     return Extent(tensor.shape, prod(tensor.shape))
 
 
@@ -134,14 +135,15 @@ def _packed(
     tensors: Mapping[str, Listed],
     shape_of: Callable[[str], tuple[int, ...]],
     about: Any,
-) -> Extent:
+) -> tuple[str, Extent]:
     for key in (f"packed_indices/{name}", f"packed_values/{name}"):
         _length(key, tensors, ("uint8",))
     if not isinstance(about, dict) or about.keys() != {"num_params", "dtype"}:
         raise ValueError(f"`packed` in its metadata says of `{name}` {about!r:.60}")
     if type(about["num_params"]) is not int or about["dtype"] not in _VALUES:
         raise ValueError(f"`packed` in its metadata says of `{name}` {about!r:.60}")
-    return _within(name, Extent(_shape(name, tensors, shape_of), about["num_params"]))
+    extent = Extent(_shape(name, tensors, shape_of), about["num_params"])
+    return about["dtype"], _within(name, extent)
 
 
 def _shape(
@@ -168,9 +170,9 @@ def _length(key: str, tensors: Mapping[str, Listed], dtypes: tuple[str, ...]) ->
 
 
 def _within(name: str, extent: Extent) -> Extent:
-    if not 0 <= len(extent) <= extent.numel():
+    if not 0 <= extent.num_params <= extent.numel():
         raise ValueError(
-            f"`{name}` has {len(extent):,} entries of the {extent.numel():,} in a tensor of shape "
+            f"`{name}` has {extent.num_params:,} entries of the {extent.numel():,} in a tensor of shape "
             f"{extent.shape!r:.60}"
         )
     return extent

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import SparseDelta
+from ltsft.sparse.same import raw
 
 _FULL = 255  # a gap byte that says: and further
 _LEVEL = 1  # higher ones take longer and save nothing
@@ -60,8 +61,7 @@ def pack_positions(indices: Tensor) -> Tensor:
 
 def pack_values(values: Tensor) -> Tensor:
     """Compress numbers, [K] -> uint8: their first bytes, then their second ones and so on."""
-    numbers = values.cpu().contiguous()
-    return _compress(numbers.view(torch.uint8).view(-1, numbers.element_size()).t().contiguous())
+    return _compress(raw(values.cpu()).view(-1, values.itemsize).t().contiguous())
 
 
 def unpack(

@@ -189,8 +189,9 @@ def check_ties(model: nn.Module, sft: Parts) -> None:
                 f"`{name}` is expected to be tied to `{apart[0]}` as in training, but in this "
                 "model each has weights of its own; tie them first (`model.tie_weights()`)."
             )
+    entries = find(model, list(sft.entries), sft)
     for names in tied_names(model).values():
-        touched = [name for name in names if name in sft.entries]
+        touched = [name for name in entries if entries[name] is tensors[names[0]]]
         if touched and not set(names) <= set(sft.metadata.tied):
             other = next(name for name in reversed(names) if name != touched[0])
             raise LtsftError(

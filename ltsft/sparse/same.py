@@ -1,7 +1,19 @@
-"""Whether tensors hold the same, also where numbers are no numbers."""
+"""Tensors as bytes, and whether two hold the same, also where numbers are no numbers."""
 
 import torch
 from torch import Tensor
+
+
+def raw(tensor: Tensor) -> Tensor:
+    """The bytes of a tensor in row-major order, uint8, [numel · itemsize].
+
+    Example:
+        >>> raw(torch.tensor(1.0)).tolist(), len(raw(torch.zeros(1).expand(1, 0)))
+        ([0, 0, 128, 63], 0)
+    """
+    flat = tensor.detach().contiguous()
+    # Torch takes one number, or none, to be contiguous whatever its strides; not so as bytes.
+    return flat.as_strided((flat.numel(),), (1,)).view(torch.uint8)
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
@@ -15,8 +27,7 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     """
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
-    mine, theirs = (t.detach().contiguous().view(-1).view(torch.uint8) for t in (one, other))
-    return torch.equal(mine, theirs)
+    return torch.equal(raw(one), raw(other))
 
 
 def same_numbers(one: Tensor, other: Tensor) -> bool:

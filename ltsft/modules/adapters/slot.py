@@ -103,11 +103,12 @@ its matrices have; it is that of reduction factor 2 = 768 / 384'
         Raises:
             LtsftError: If it is something else.
         """
+        slot = None
         try:
             over = values.get("over")
             slot = cls(**{**values, "over": None if over is None else cls.from_json(over)})
         except (AttributeError, TypeError):
-            slot = None
+            pass  # said below
         if slot is None or not slot._is_possible():
             raise LtsftError(
                 f"the description of an adapter slot is expected, but got {values!r:.80}."
