@@ -172,7 +172,7 @@ def _length(key: str, tensors: Mapping[str, Listed], dtypes: tuple[str, ...]) ->
 def _within(name: str, extent: Extent) -> Extent:
     if not 0 <= extent.num_params <= extent.numel():
         raise ValueError(
-            f"`{name}` has {extent.num_params:,} entries of the {extent.numel():,} in a tensor of shape "
-            f"{extent.shape!r:.60}"
+            f"`{name}` has {extent.num_params:,} entries of the {extent.numel():,} in a tensor of "
+            f"shape {extent.shape!r:.60}"
         )
     return extent

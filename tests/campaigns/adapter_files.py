@@ -154,7 +154,6 @@ def _strange(weights: Any, chance: random.Random) -> Any:
         "one number, as if it fitted": torch.zeros(1).expand(tensor.shape),
         "sparse": torch.ones(8, 16).to_sparse(),
         "meta": torch.ones(8, 16, device="meta"),
-        "quantized": torch.quantize_per_tensor(torch.ones(8, 16), 0.1, 0, torch.qint8),
         "parameter": torch.nn.Parameter(torch.ones(8, 16)),
         "text": "x",
         "endless": endless,
