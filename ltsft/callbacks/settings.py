@@ -70,7 +70,7 @@ def check_metadata(pl_module: LightningModule) -> None:
             f"`Metadata` ({', '.join(known)}), but got {about!r}."
         )
     try:
-        Metadata(**about).to_json()
+        Metadata.from_json(Metadata(**about).to_json())
     except (TypeError, ValueError) as error:
         raise LtsftError(
             "`sft_metadata` is expected to return what JSON can hold (texts, numbers, lists), as "

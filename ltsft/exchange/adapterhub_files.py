@@ -90,8 +90,10 @@ def _list(source: Path) -> _Files:
         return {_inside(p, source.parent): p.read_bytes for p in beside if p.is_file()}
     try:
         archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise LtsftError(f"`{source}` is expected to be a zip, but is not: {error}.") from error
+    # Of a damaged one, depending on where: an odd version is a NotImplementedError.
+    except Exception as error:
+        reason = f"{error!s:.160}"
+        raise LtsftError(f"`{source}` is expected to be a zip, but is not: {reason}.") from error
     files: _Files = {}
     for member in archive.infolist():
         path = PurePosixPath(member.filename.replace("\\", "/"))

@@ -66,8 +66,9 @@ class Applied:
                 )
         check_slots(model, sft)
         self._whole = whole
-        check_ties(model, sft)
         self._places = Places.of(sft, model, whole)
+        check_ties(model, sft, self._places.entries)
+        self._places.check_apart()
         check_labels(model, sft, self._places.heads)
         if check_base:
             # Without entries it touches no tensor of the base; then all that it knows must agree.

@@ -1,7 +1,7 @@
 """Where in a model a fine-tuning's tensors belong, and whether it fits there."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -54,8 +54,21 @@ class Places(NamedTuple):
             _check_shape(name, tuple(sft.whole[name].shape), head)
             _check_writable(name, head)
             _check_keeps(name, sft.whole[name], head)
-        _check_apart(entries, heads)
         return cls(entries, heads)
+
+    def check_apart(self) -> None:
+        """Refuse names that mean one tensor, or parts of one: what is written last would count.
+
+        Raises:
+            LtsftError: If two do.
+        """
+        twice = next(((name, name) for name in self.entries if name in self.heads), None)
+        if both := twice or sharing(self.entries | self.heads):
+            raise LtsftError(
+                f"`{both[0]}` and `{both[1]}` are expected to be different tensors, each changed "
+                "once, but share memory in this model; untie them first, or leave one out of the "
+                "fine-tuning."
+            )
 
 
 def _once(heads: dict[str, Tensor], sft: Parts) -> dict[str, Tensor]:
@@ -100,16 +113,6 @@ def _check_keeps(name: str, value: Tensor, head: Tensor) -> None:
         raise LtsftError(
             f"`{name}` is expected to hold values of {value.dtype}, as in training, but is of "
             f"{head.dtype} in this model; load the model in that dtype."
-        )
-
-
-def _check_apart(entries: dict[str, Tensor], heads: dict[str, Tensor]) -> None:
-    """Refuse names that mean one tensor, or parts of one: what is written last would count."""
-    both = sharing({**entries, **heads}) or next(((n, n) for n in entries if n in heads), None)
-    if both:
-        raise LtsftError(
-            f"`{both[0]}` and `{both[1]}` are expected to be different tensors, each changed once, "
-            "but share memory in this model; untie them first, or leave one out of the fine-tuning."
         )
 
 
@@ -172,7 +175,7 @@ def _check_shape(name: str, expected: tuple[int, ...], tensor: Tensor) -> None:
         )
 
 
-def check_ties(model: nn.Module, sft: Parts) -> None:
+def check_ties(model: nn.Module, sft: Parts, entries: Mapping[str, Tensor]) -> None:
     """Refuse a model that ties what was apart in training, or the other way round."""
     tensors = _tensors(model)
     for name in (name for name in sft.entries if name in sft.metadata.tied and name in tensors):
@@ -189,7 +192,6 @@ def check_ties(model: nn.Module, sft: Parts) -> None:
                 f"`{name}` is expected to be tied to `{apart[0]}` as in training, but in this "
                 "model each has weights of its own; tie them first (`model.tie_weights()`)."
             )
-    entries = find(model, list(sft.entries), sft)
     for names in tied_names(model).values():
         touched = [name for name in entries if entries[name] is tensors[names[0]]]
         if touched and not set(names) <= set(sft.metadata.tied):

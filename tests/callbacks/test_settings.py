@@ -72,6 +72,11 @@ def test_a_folder_that_cannot_be_written(place):
         ("sft_metadata", lambda: None, "`sft_metadata` .* a mapping .* but got None"),
         ("sft_metadata", lambda: {"foo": 1}, "`sft_metadata` .* fields of `Metadata` .*task"),
         ("sft_metadata", lambda: {"base_model": Path("x")}, "what JSON can hold .* PosixPath"),
+        (
+            "sft_metadata",
+            lambda: {"labels": [1, 2]},
+            "`labels` in the metadata is expected to be a",
+        ),
     ],
 )
 def test_what_a_module_says_of_itself(name, value, match):

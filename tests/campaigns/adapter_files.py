@@ -142,7 +142,8 @@ def _change_tensor(weights: Any, chance: random.Random) -> None:
 def _strange(weights: Any, chance: random.Random) -> Any:
     """What a pickle can hold beside tensors by name."""
     tensors = weights.items() if isinstance(weights, dict) else ()
-    key = next((key for key, value in tensors if isinstance(value, torch.Tensor)), None)
+    plain = (key for key, value in tensors if getattr(value, "layout", None) == torch.strided)
+    key = next(plain, None)
     if key is None:
         return weights
     tensor, weights = weights[key], dict(weights)

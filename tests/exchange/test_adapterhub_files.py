@@ -141,6 +141,14 @@ class TestFilesThatAreRefused:
         (tmp_path / "x.zip").write_bytes(b"nothing")
         refused(tmp_path / "x.zip", "expected to be a zip, but is not")
 
+    def test_a_zip_of_a_version_that_is_none(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            archive.writestr("adapter_config.json", json.dumps(about_new()))
+        data = bytearray((tmp_path / "x.zip").read_bytes())
+        data[data.index(b"PK\1\2") + 6] = 255
+        (tmp_path / "x.zip").write_bytes(data)
+        refused(tmp_path / "x.zip", "to be a zip, but is not: zip file version 25.5")
+
     def test_a_damaged_zip(self, tmp_path):
         with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
             archive.writestr("adapter_config.json", json.dumps(about_new()))

@@ -80,3 +80,65 @@ print(header.num_params, {{"torch", "numpy", "safetensors"}} & sys.modules.keys(
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == f"{sft(1).num_params} set()\n"
+
+
+def header_of(path, listed, data=b"\0" * 8):
+    text = listed if isinstance(listed, str) else json.dumps(listed)
+    path.write_bytes(len(text).to_bytes(8, "little") + text.encode() + data)
+    return path
+
+
+ABOUT = json.dumps({"format_version": 2, "sft": {}})
+WHOLE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shape": [2.0]}, "it says of `whole/a` "),
+        ({"shape": [True, 2]}, "it says of `whole/a` "),
+        ({"shape": [-2, -1]}, "it says of `whole/a` "),
+        ({"shape": [1] * 65}, "it says of `whole/a` "),
+        ({"shape": 2}, "it says of `whole/a` "),
+        ({"shape": [3]}, "`whole/a` takes 8 bytes: "),
+        ({"shape": [2**62, 2]}, "`whole/a` takes 8 bytes: "),
+        ({"data_offsets": [0, 8, 8]}, "it says of `whole/a` "),
+        ({"data_offsets": [8, 0]}, "`whole/a` takes -8 bytes: "),
+        ({"data_offsets": [1, 9]}, "`whole/a` begins at byte 1 instead of 0"),
+        ({"dtype": "F8_E4M3"}, "`whole/a` is of type 'F8_E4M3', and not BOOL, U8"),
+        ({"dtype": ["F32"]}, r"`whole/a` is of type \['F32'\], and not"),
+        ({"more": 1}, "it says of `whole/a` "),
+    ],
+)
+def test_what_a_header_says_of_a_tensor(tmp_path, changes, message):
+    """Whole, of known types, one after the other: as safetensors reads it, or refuses to."""
+    listed = {"__metadata__": {"ltsft": ABOUT}, "whole/a": WHOLE}
+    assert Header.read(header_of(tmp_path / "x", listed)).whole["a"].shape == (2,)
+    with pytest.raises(LtsftError, match=message):
+        Header.read(header_of(tmp_path / "x", listed | {"whole/a": WHOLE | changes}))
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("[]", "its header is no object"),
+        ('{"a": 1, "a": 2}', "it has the key 'a' twice"),
+        ({"whole/a": WHOLE, "whole/b": WHOLE}, "`whole/b` begins at byte 0 instead of 8"),
+        ({}, "its tensors would end at byte 0 of 8"),
+        ({"whole/a": WHOLE}, "says nothing of one"),
+        ({"whole/a": WHOLE, "__metadata__": 3}, "says nothing of one"),
+        ({"whole/a": WHOLE, "__metadata__": {"ltsft": 3}}, "by a JSON object, but got 3: it is so"),
+        ({"whole/a": WHOLE, "__metadata__": {"ltsft": "[" * 9999}}, "nested more than 100 deep"),
+        ({"whole/a": WHOLE, "__metadata__": {"ltsft": '{"format_version": true}'}}, "has True; up"),
+        ({"whole/a": WHOLE, "__metadata__": {"ltsft": '{"format_version": [2]}'}}, "has .2.; upd"),
+        ({"whole/a": WHOLE, "__metadata__": {"ltsft": '{"format_version": 2}'}},
+         "follow the format, but: metadata is expected to be a JSON object, but got None"),
+        ({"whole/a": WHOLE, "__metadata__": {"ltsft": ABOUT.replace("{}", '{"task": 3}')}},
+         "follow the format, but: `task` in the metadata is expected to be a line of text or null"),
+    ],
+)  # fmt: skip
+def test_headers_of_others(tmp_path, listed, message):
+    with pytest.raises(LtsftError, match=message) as caught:
+        Header.read(header_of(tmp_path / "x", listed))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
