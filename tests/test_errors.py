@@ -4,7 +4,7 @@ import pytest
 
 from ltsft import Budget, LtsftError, Phase, ScopeRules, SparseMaskCallback
 from ltsft.errors import _in_python as in_python
-from ltsft.errors import expect_type, options_by_yaml
+from ltsft.errors import expect_type, options_by_yaml, printable
 from ltsft.sparse import LargestChange
 
 
@@ -83,3 +83,26 @@ def test_another_type_is_refused_where_it_is_given(make, message):
 def test_what_is_left_out_has_no_type():
     expect_type("x", None, int, "x=1")
     expect_type("x", 1, (int, float), "x=1")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+        ("a\rb\nc\td", r"a\rb\nc\td"),
+        ("\x9b31m \x7f", r"\x9b31m \x7f"),
+        ("\u202etxt.exe\u2066", r"\u202etxt.exe\u2066"),
+        ("half \ud800", r"half \ud800"),
+        ("Ünïcode 中文 \u200d مرحبا", "Ünïcode 中文 \u200d مرحبا"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_out(text, shown):
+    assert printable(text) == shown
+    assert str(LtsftError(f"got {text}")) == f"got {shown}"
+    str(LtsftError(text)).encode()
+
+
+def test_a_workers_traceback_keeps_its_lines():
+    """Torch puts it into the message."""
+    text = "Caught in worker.\nOriginal Traceback (most recent call last):\n  \x1b[2J"
+    assert str(LtsftError(text)) == text.replace("\x1b", r"\x1b")

@@ -3,8 +3,13 @@
 import json
 
 import pytest
+import torch
 from safetensors import safe_open
 from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification
+
+from ltsft.errors import LtsftError
+from ltsft.modules.adapters.adapters import Adapters
+from ltsft.sparse import Metadata, SparseDelta, SparseFineTuning
 
 
 def counted(folder: str) -> dict[str, int]:
@@ -80,3 +85,36 @@ def test_mistakes(trained, ltsft):
     assert line == (
         "ltsft inspect: the following arguments are required: SFT; see `ltsft inspect --help`."
     )
+
+
+def test_what_others_wrote_does_not_command_the_terminal(tmp_path, ltsft):
+    """Line ends and changes of direction in texts, which may be there; others are not read."""
+    extra = {"note": "a\n  task:          pos", "name": "\u202egnp.exe"}
+    entries = {"w": SparseDelta((0, 3), torch.zeros(0).int(), torch.zeros(0))}
+    SparseFineTuning(entries, {}, Metadata(extra=extra)).save_pretrained(tmp_path)
+    out, err = ltsft("inspect", str(tmp_path))
+    assert err == []
+    assert [line for line in out.splitlines() if "task:" in line] == [
+        "  task:          unknown",
+        r"  note:          a\n  task:          pos",
+    ]
+    assert r"  name:          \u202egnp.exe" in out
+    assert "0.00%" in out
+
+    escapes = Metadata(extra={"note": "\x1b[2J"})
+    with pytest.raises(LtsftError, match=r"the character '\\x1b' in a text"):
+        SparseFineTuning(entries, {}, escapes).save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_layers": 10**12}, {"hidden_size": 0}, {"width": 2**40}, {"layers": [7]}, {"layers": "0"},
+     {"activation": ["relu"]}, {"over": 3}, {"stacking": 3}],
+)  # fmt: skip
+def test_the_description_of_an_adapter_that_is_none(tmp_path, ltsft, change):
+    """In one line, and without a list of 10¹² layers."""
+    slot = Adapters(2, 4).slots(16, 3)["task"].to_json() | change
+    SparseFineTuning({}, {}, Metadata(slots={"task": slot})).save_pretrained(tmp_path)
+    out, err = ltsft("inspect", str(tmp_path), status=2)
+    assert len(err) == 1
+    assert "is expected" in err[0]

@@ -1,5 +1,6 @@
 """What a command says."""
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -36,3 +37,10 @@ def test_libraries_speak_on_stdout_only_and_one_line_each(capsys):
 def test_what_was_written_over_is_told():
     assert written(Path("a/b"), replaced=False) == "Wrote a/b."
     assert written(Path("a/b"), replaced=True).startswith("Wrote a/b, over an earlier one; name")
+
+
+def test_what_is_logged_and_warned_does_not_command_the_terminal(capsys):
+    with libraries_on_stdout():
+        logging.getLogger("lightning.pytorch").warning("task \x1b[2J\nnext")
+        warnings.warn("task \x1b[2J\r", UserWarning, stacklevel=1)
+    assert capsys.readouterr().out == "task \\x1b[2J\nnext\nwarning: task \\x1b[2J\\r\n"

@@ -146,7 +146,10 @@ def test_a_strange_description_is_refused(values):
         AdapterSlot.from_json(values)
 
 
-@pytest.mark.parametrize("wrong", [{"layers": 3}, {"width": "3"}, {"width": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"layers": 3}, {"width": "3"}, {"width": 0}, {"num_layers": 10**9}, {"hidden_size": True}],
+)
 def test_descriptions_with_wrong_numbers_are_refused(wrong):
     values = Adapters().slots(8, 2)["task"].to_json() | wrong
     with pytest.raises(LtsftError, match="description of an adapter slot"):
