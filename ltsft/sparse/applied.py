@@ -1,18 +1,17 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import pairwise
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError, expect_type
+from ltsft.sparse.common_parts import is_same, share_a_part
 from ltsft.sparse.delta import Parts
-from ltsft.sparse.digest import entries_digest
 from ltsft.sparse.flat import take, write
 from ltsft.sparse.ledger import Ledger, ledger_of
 from ltsft.sparse.places import Places, check_labels, check_ties, find
@@ -57,8 +56,8 @@ class Applied:
         self._ledger = ledger_of(model)
         others = [applied for applied in self._ledger.stack if applied is not instead_of]
         for other in (applied.sft for applied in others):
-            if _is_same(other, sft) or _share_a_part(other, sft):
-                at = "" if _is_same(other, sft) else f", with or within {other!r}"
+            if is_same(other, sft) or share_a_part(other, sft):
+                at = "" if is_same(other, sft) else f", with or within {other!r}"
                 raise LtsftError(
                     f"{sft!r} is expected to be applied once, but is in place already{at}; revert "
                     "it first (`Applied.of(model)[-1].revert()`), or name it once (in `base_sfts`, "
@@ -318,31 +317,3 @@ def _sum(before: Tensor, values: Tensor) -> Tensor:
     """Values with differences added; half precision is widened for the sum and rounded once."""
     dtype = torch.promote_types(before.dtype, values.dtype)
     return (before.to(dtype) + values.to(before.device, dtype)).to(before.dtype)
-
-
-def _is_same(one: Parts, other: Parts) -> bool:
-    """Whether two fine-tunings are the same, heads aside where there is a difference."""
-    if one.entries and other.entries:
-        return one is other or dict(one.entries) == dict(other.entries)
-    return one == other
-
-
-def _share_a_part(one: Parts, other: Parts) -> bool:
-    """Whether one is composed of the other, or both of a third one."""
-    parts = [set(_parts_of(sft.metadata.extra)) for sft in (one, other)]
-    if not any(parts):
-        return False
-    mine, theirs = (
-        digests | {entries_digest(sft.entries)}
-        for digests, sft in zip(parts, (one, other), strict=True)
-    )
-    return not mine.isdisjoint(theirs)
-
-
-def _parts_of(about: Mapping[str, Any]) -> Iterator[str]:
-    """Digests of what was added up, as far as a composition says."""
-    composition = about.get("composition")
-    for part in composition.get("parts", ()) if composition else ():
-        if part["weight"] > 0 and "digest" in part:
-            yield part["digest"]
-            yield from _parts_of(part)

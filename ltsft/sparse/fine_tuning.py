@@ -97,7 +97,7 @@ class SparseFineTuning:
 
     def __repr__(self) -> str:
         meta = self.metadata
-        facts = [f"{key}={v!r}" for key in ("task", "language") if (v := getattr(meta, key))]
+        facts = [f"{key}={v!r:.80}" for key in ("task", "language") if (v := getattr(meta, key))]
         of = (
             f" ({self.num_params / meta.num_maskable:.2%} of {meta.num_maskable:,})"
             if meta.num_maskable
@@ -105,7 +105,7 @@ class SparseFineTuning:
         )
         facts.append(f"{self.num_params:,} entries{of} in {len(self.entries)} tensors")
         facts.append(f"{len(self.whole)} whole tensors")
-        facts += [f"adapters of the {slot}" for slot in meta.slots]
+        facts += [f"adapters of the {slot:.80}" for slot in meta.slots]
         return f"SparseFineTuning({', '.join(facts)})"
 
     def __eq__(self, other: object) -> bool:

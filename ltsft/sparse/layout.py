@@ -106,7 +106,7 @@ class Layout:
                 )
             else:
                 keys = ", ".join(f"{kind}/{name}" for kind in sorted(found))
-                raise ValueError(f"it has {keys}, which do not belong together")
+                raise ValueError(f"it has {keys:.200}, which do not belong together")
         if more := sorted(packed.keys() - layout.packed):
             raise ValueError(f"its metadata call `{more[0]:.80}` packed, which is not")
         return layout

@@ -21,9 +21,10 @@ from ltsft.sparse.same import raw
 _FULL = 255  # a gap byte that says: and further
 _LEVEL = 1  # higher ones take longer and save nothing
 
-_MAX_RATIO = 1000
-_MIN_BYTES = 1 << 16
-"""What packed entries may take unpacked: so many bytes for each of theirs, and so many at least."""
+_MAX_RATIO = 64
+_MIN_BYTES = 1 << 14
+"""What packed entries may take unpacked: so many bytes for each of theirs, and so many at least.
+Those that training leaves take three, or ten if no difference but 0 is among them."""
 
 _MIN_STEPS = 1 << 26
 _PIECE_BYTES = 1 << 17

@@ -213,7 +213,7 @@ def check_labels(model: nn.Module, sft: Parts, heads: Iterable[str]) -> None:
     known = ({None, label, f"LABEL_{number}"} for number, label in enumerate(labels))
     if any(name not in names_known for name, names_known in zip(here, known, strict=True)):
         raise LtsftError(
-            f"the head of {sft!r} is expected to have the outputs {', '.join(labels)}, but "
-            f"`config.id2label` of the model says {', '.join(map(str, here))}; load the model with "
+            f"the head of {sft!r} is expected to have the outputs {', '.join(labels):.200}, but "
+            f"`config.id2label` of the model says {', '.join(map(str, here)):.200}; load it with "
             "`id2label=dict(enumerate(sft.metadata.labels))`."
         )
