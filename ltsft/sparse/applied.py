@@ -174,7 +174,8 @@ class Applied:
                 f"`{name}` is expected to have room for the differences of {self.sft!r}, but some "
                 f"are too large for {tensor.dtype}; load the model in another dtype."
             )
-        write(tensor, self._positions[name][part], after)
+        at = self._positions[name][part]  # the model may have been moved or cast since
+        write(tensor, at.to(tensor.device), after.to(tensor.device, tensor.dtype))
 
     def _put_again(self, name: str, part: slice = slice(None)) -> None:
         """Undo :meth:`put_back`."""
