@@ -25,8 +25,10 @@ class LtsftError(ValueError):
 
     def __str__(self) -> str:
         text = super().__str__()
-        of_worker = "Original Traceback" in text  # which torch adds, on lines of its own
-        text = printable(text, keep="\n" if of_worker else "")
+        if "Original Traceback" in text:  # which torch adds to one of a worker, on lines of its own
+            text = printable(text, keep="\n")
+        else:
+            text = printable(re.sub(r"\s*\n\s*", " ", text))
         return text if _by_yaml else _in_python(text)
 
 
