@@ -96,6 +96,11 @@ def _check_writable(name: str, tensor: Tensor) -> None:
             f"`{name}` is expected to be writable, but was made in inference mode; apply in "
             "`torch.inference_mode()`, or load the model outside of it."
         )
+    if hasattr(tensor, "__tensor_flatten__"):  # it has tensors inside, and no memory of its own
+        raise LtsftError(
+            f"`{name}` is expected to be a plain tensor, but is a {type(tensor).__name__}; apply "
+            "before the model is sharded or quantized."
+        )
     if tensor.layout != torch.strided or tensor.is_quantized or overlaps_itself(tensor):
         raise LtsftError(
             f"`{name}` is expected to be a dense tensor with memory for each entry, but is of "

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ltsft.sparse.applied as applied_module
@@ -317,6 +318,16 @@ def changed(weight):
 )
 def test_weights_that_nothing_can_be_added_to(weight, message):
     refused(SparseFineTuning({"encoder.lin.weight": LIN}), changed(weight), message)
+
+
+def test_shards_are_refused():
+    """As by FSDP2: a parameter that has tensors inside of it."""
+    two = TwoTensor(torch.zeros(4, 4), torch.zeros(4, 4))
+    model = changed(two)
+    with pytest.raises(LtsftError, match="a plain tensor, but is a TwoTensor; apply before the mo"):
+        SparseFineTuning({"encoder.lin.weight": LIN}).apply(model, check_base=False)
+    assert not two.a.any()
+    assert not two.b.any()
 
 
 @pytest.mark.parametrize(
