@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 _MAX_DEPTH = 100
@@ -29,26 +30,37 @@ def read_json(content: bytes | str) -> Any:
         value = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    _check_texts_and_depth(value)
+    _check_depth(value)
+    if "\\u" in text or _NO_TEXT.search(text):  # otherwise no text in it can have one
+        _check_texts(value)
     return value
 
 
-def _check_texts_and_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        for text in (each for each in level if isinstance(each, str)):
-            if odd := _NO_TEXT.search(text):
-                raise ValueError(f"it has the character {odd[0]!r} in a text")
-        level = [inner for each in level for inner in _inside(each)]
+def _check_depth(value: Any) -> None:
+    level = [[value]]
+    for _ in range(_MAX_DEPTH + 1):
+        level = [
+            inner for node in level for inner in _inside(node) if isinstance(inner, dict | list)
+        ]
         if not level:
             return
     raise ValueError(_TOO_DEEP)
 
 
-def _inside(value: Any) -> list[Any]:
+def _check_texts(value: Any) -> None:
+    if isinstance(value, str) and (odd := _NO_TEXT.search(value)):
+        raise ValueError(f"it has the character {odd[0]!r} in a text")
     if isinstance(value, dict):
-        return [*value, *value.values()]
-    return value if isinstance(value, list) else []
+        for key in value:
+            _check_texts(key)
+    for inner in _inside(value):
+        _check_texts(inner)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
