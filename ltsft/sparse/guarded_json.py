@@ -37,7 +37,7 @@ def read_json(content: bytes | str) -> Any:
 
 
 def _check_depth(value: Any) -> None:
-    level = [[value]]
+    level: list[Any] = [[value]]
     for _ in range(_MAX_DEPTH + 1):
         level = [
             inner for node in level for inner in _inside(node) if isinstance(inner, dict | list)
