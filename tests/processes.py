@@ -1,12 +1,18 @@
-"""Several processes that train together (gloo), started by a test."""
+"""Several processes that train together (gloo), started by a test.
+
+Each rank runs as ``python -m tests.processes module args``.
+"""
 
 import os
-import random
-import socket
+import runpy
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import torch.distributed
+from torch.distributed import TCPStore
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def run_ranks(num_ranks: int, module: str, *args: str, timeout_seconds: float = 250) -> None:
     """Run ``python -m module args`` once for each rank, as a cluster's launcher would.
 
-    If one rank fails the others are killed, as they would wait for it; so does none outlive a test.
+    If one rank fails the others are ended, as they would wait for it; so does none outlive a test.
 
     Args:
         num_ranks: How many.
@@ -23,12 +29,12 @@ def run_ranks(num_ranks: int, module: str, *args: str, timeout_seconds: float = 
         timeout_seconds: When to give up.
 
     Raises:
-        AssertionError: If a rank fails, with what it wrote, or is not done in time.
+        AssertionError: If a rank fails or is not done in time, with what each of them wrote.
     """
     codes, logs = end_of_ranks(num_ranks, module, *args, timeout_seconds=timeout_seconds)
-    for number, code in enumerate(codes):
-        state = "is not done" if code is None else f"ended with {code}"
-        assert code == 0, f"rank {number} {state}, of {codes}:\n{logs[number][-3000:]}"
+    if any(code != 0 for code in codes):
+        says = [f"rank {rank}:\n{log[-3000:]}" for rank, log in enumerate(logs)]
+        raise AssertionError(f"exit codes {codes}, where None did not end.\n" + "\n".join(says))
 
 
 def end_of_ranks(
@@ -40,23 +46,30 @@ def end_of_ranks(
 ) -> tuple[list[int | None], list[str]]:
     """Run ranks as :func:`run_ranks` does, and tell how they ended.
 
+    The store by which ranks find each other is held here, as by torchrun, and not by the first
+    rank: its port is taken before any of them starts, so that nobody else can get it, and it stays
+    until the last of them has ended.
+
     Args:
         num_ranks: How many.
         module: What to run.
         *args: Its arguments.
         timeout_seconds: When to give up.
-        is_ended_by_one: Whether the others are killed when one fails.
+        is_ended_by_one: Whether the others are ended when one fails.
 
     Returns:
-        Status of each, ``None`` where it had to be killed; and what each wrote.
+        Status of each, ``None`` where it had to be ended; and what each wrote.
     """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     common = {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
         "WORLD_SIZE": str(num_ranks),
         "NODE_RANK": "0",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
         # Otherwise gloo asks for the address of the machine's name, which may take its time.
         "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
         "PYTHONFAULTHANDLER": "1",
@@ -67,7 +80,7 @@ def end_of_ranks(
         for rank, log in enumerate(logs):
             with log.open("w") as file:
                 environment = {**os.environ, **common, "LOCAL_RANK": str(rank)}
-                command = [sys.executable, "-m", module, *args]
+                command = [sys.executable, "-m", "tests.processes", module, *args]
                 ranks.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file))
         end = time.monotonic() + timeout_seconds
         while any(rank.poll() is None for rank in ranks) and time.monotonic() < end:
@@ -77,19 +90,28 @@ def end_of_ranks(
     finally:
         codes = [rank.poll() for rank in ranks]
         for rank in ranks:
-            if rank.poll() is None:
-                rank.kill()
-            rank.wait()
+            _end(rank)
     return codes, [log.read_text() for log in logs]
 
 
-def _free_port() -> int:
-    """One below those that systems give to clients: nobody gets it by chance in the meantime."""
-    while True:
-        port = random.Random().randrange(15_000, 32_000)
-        with socket.socket() as candidate:
-            try:
-                candidate.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+def _end(rank: "subprocess.Popen[bytes]") -> None:
+    """Kill a rank that still runs; it writes first where in Python it was."""
+    if rank.poll() is None:
+        rank.send_signal(signal.SIGABRT)
+        try:
+            rank.wait(5)
+        except subprocess.TimeoutExpired:
+            rank.kill()
+    rank.wait()
+
+
+def _run(module: str) -> None:
+    """Run a module in this rank; end the group before Python ends, whose end it might abort."""
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    del sys.argv[0]
+    _run(sys.argv[0])
