@@ -46,7 +46,7 @@ def main() -> None:
     for pair in zip(spread(loaders[False]), spread(loaders[True]), strict=True):
         for grouped, batch in zip((False, True), pair, strict=True):
             begin = time.perf_counter()
-            tagger.training_loss(batch).backward()
+            tagger.training_loss(batch).mean.backward()
             seconds[grouped] += time.perf_counter() - begin
             tagger.zero_grad()
     for grouped, spent in seconds.items():

@@ -1,7 +1,7 @@
 """What a fit's settings mean for the module at hand."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,11 @@ _SEE_GRADIENTS = (
 def default_hold(trainer: Trainer, pl_module: LightningModule) -> Hold:
     """`Compact`, unless the user's own code may look at gradients, which it lets go."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    owners = [(pl_module, LightningModule), *((callback, Callback) for callback in callbacks)]
     seers = [
         f"`{type(owner).__name__}.{hook}`"
-        for owner, base in owners
+        for owner in (pl_module, *callbacks)
         for hook in _SEE_GRADIENTS
-        if not type(owner).__module__.startswith(("ltsft.", "lightning."))
-        and getattr(type(owner), hook, None) is not getattr(base, hook, None)
+        if _is_users(getattr(type(owner), hook, None))
     ]
     if not pl_module.automatic_optimization:
         seers.append("manual optimization")
@@ -111,6 +109,11 @@ def default_hold(trainer: Trainer, pl_module: LightningModule) -> Hold:
         "it does not, `sparse.hold: Compact` takes less memory."
     )
     return Masked()
+
+
+def _is_users(hook: Callable[..., Any] | None) -> bool:
+    """Whether a hook is of the user's own making; inherited ones may not be."""
+    return hook is not None and not hook.__module__.startswith(("ltsft.", "lightning."))
 
 
 def check_folder(folder: Path) -> None:

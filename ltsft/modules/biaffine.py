@@ -140,12 +140,12 @@ class EncodedWords(NamedTuple):
 
 
 class ParserLoss(NamedTuple):
-    """Cross-entropies of a parser, each a mean over the words it was computed for.
+    """Cross-entropies of a parser, each a sum over words.
 
     Args:
         arcs: Of the gold head among the candidates.
         relations: Of the gold relation, at the gold head.
-        num_words: Words that the loss of arcs is the mean of.
+        num_words: Words that have a loss of their arc, by which both are divided.
     """
 
     arcs: Tensor
@@ -154,7 +154,7 @@ class ParserLoss(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        """The sum that is minimised."""
+        """The sum whose mean per word is minimised."""
         return self.arcs + self.relations
 
 
@@ -250,13 +250,13 @@ class BiaffineHead(nn.Module):
                 inventory, which has no loss.
 
         Returns:
-            The two means. A word that was not encoded has no loss, nor has a word whose head was
-            not: no candidate would be right. Without any word a mean is 0.
+            The two sums. A word that was not encoded has no loss, nor has a word whose head was
+            not: no candidate would be right.
         """
         has_arc, has_relation = _are_scored(word_mask, heads, relations)
         return ParserLoss(
-            _mean_cross_entropy(self.arc_scores(encoded, word_mask)[has_arc], heads[has_arc]),
-            _mean_cross_entropy(
+            _summed_cross_entropy(self.arc_scores(encoded, word_mask)[has_arc], heads[has_arc]),
+            _summed_cross_entropy(
                 self.biaffine_rels.paired(*_arcs(encoded, heads, has_relation)),
                 relations[has_relation],
             ),
@@ -282,8 +282,8 @@ def loss_of_scores(
     """
     has_arc, has_relation = _are_scored(word_mask, heads, relations)
     return ParserLoss(
-        _mean_cross_entropy(arc_scores[has_arc], heads[has_arc]),
-        _mean_cross_entropy(relation_scores[has_relation], relations[has_relation]),
+        _summed_cross_entropy(arc_scores[has_arc], heads[has_arc]),
+        _summed_cross_entropy(relation_scores[has_relation], relations[has_relation]),
         num_words=has_arc.sum(),
     )
 
@@ -303,6 +303,6 @@ def _arcs(encoded: EncodedWords, heads: Tensor, chosen: Tensor) -> tuple[Tensor,
     return encoded.words[sentences, words], encoded.candidates()[sentences, heads[chosen]]
 
 
-def _mean_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
-    """Mean over N rows, or 0 (with a gradient of 0) where the plain mean would be NaN."""
-    return F.cross_entropy(scores, targets, reduction="sum") / max(len(targets), 1)
+def _summed_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    """Sum over N rows; 0, with a gradient of 0, over none."""
+    return F.cross_entropy(scores, targets, reduction="sum")

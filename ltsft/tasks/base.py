@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -29,7 +28,9 @@ from ltsft.tasks.encoder import (
     is_inside,
     load_encoder,
 )
+from ltsft.tasks.global_mean import GlobalMean
 from ltsft.tasks.labels import settle_labels
+from ltsft.tasks.loss import SummedLoss
 from ltsft.tasks.schedule import linear_to_zero
 from ltsft.tasks.trained_slot import TrainedSlot
 
@@ -43,7 +44,7 @@ _CLASS_OF_TASK = {
 """Name of a task -> the class in this room that gives it; users may give others."""
 
 
-class Task(LightningModule, ABC):
+class Task(GlobalMean, ABC):
     """A pretrained model with the head of a task, trained by AdamW with a rate that falls to 0.
 
     It knows nothing of phases and masks; it only says, for the callback that does, which of its
@@ -247,16 +248,17 @@ class Task(LightningModule, ABC):
     # ------------------------------------------------------------------ training
 
     @abstractmethod
-    def training_loss(self, batch: Batch) -> Tensor:
-        """The loss of a batch, a scalar."""
+    def training_loss(self, batch: Batch) -> SummedLoss | Tensor:
+        """The loss of a batch; a scalar counts as much as that of any other rank or micro-batch."""
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if language := batch.get("language"):
             self._languages[language] = None
         loss = self.training_loss(batch)
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch["input_ids"]))
-        return loss
+        mean = loss if isinstance(loss, Tensor) else loss.mean
+        self.log("train_loss", mean, prog_bar=True, batch_size=len(batch["input_ids"]))
+        return loss if isinstance(loss, Tensor) else self.global_mean(loss)
 
     @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -325,10 +327,9 @@ class Task(LightningModule, ABC):
     @override
     def on_test_epoch_start(self) -> None:
         # Every rank makes all of them: one without a batch of a language must join in its sum.
-        languages = getattr(
-            getattr(self.trainer, "datamodule", None), "evaluation_languages", _no_languages
-        )
-        self._scores = {language: self._metrics_here() for language in languages("test")}
+        data = getattr(self.trainer, "datamodule", None)
+        languages = getattr(data, "evaluation_languages", lambda stage: ())("test")
+        self._scores = {language: self._metrics_here() for language in languages}
 
     @override
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -400,7 +401,3 @@ class Task(LightningModule, ABC):
             self._adapter.base_digests = checkpoint["base_digests"]
         if self.language is None and saved.get("language"):
             self._languages = dict.fromkeys(saved["language"].split("+"))
-
-
-def _no_languages(stage: str) -> list[str]:
-    return []

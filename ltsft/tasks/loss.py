@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -32,12 +33,17 @@ class SummedLoss(NamedTuple):
 
 
 def loss_where(scored: Tensor, logits: Tensor, gold: Tensor) -> SummedLoss:
-    """Cross-entropy, in float32, of what is to be scored.
+    """Cross-entropy, in float32 or wider, of what is to be scored.
 
     Args:
         scored: What that is, [...], bool; there `gold` is a label id.
         logits: Scores of the labels, [..., labels].
         gold: Gold label ids, [...].
     """
-    total = cross_entropy(logits[scored].float(), gold[scored], reduction="sum")
+    total = cross_entropy(widened(logits[scored]), gold[scored], reduction="sum")
     return SummedLoss(total, scored.sum())
+
+
+def widened(logits: Tensor) -> Tensor:
+    """In float32, or what they are in if that is wider: sums of many losses need its precision."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
@@ -17,7 +16,7 @@ from ltsft.modules import untie_output_embeddings
 from ltsft.sparse import ScopeRules, SparseFineTuning
 from ltsft.sparse.metadata import LANGUAGE_TASK
 from ltsft.tasks.base import Task
-from ltsft.tasks.loss import SummedLoss
+from ltsft.tasks.loss import SummedLoss, widened
 
 
 class MaskedLM(Task):
@@ -84,8 +83,8 @@ class MaskedLM(Task):
         return cast(Tensor, output.logits)
 
     @override
-    def training_loss(self, batch: Batch) -> Tensor:
-        return self._loss(batch).mean
+    def training_loss(self, batch: Batch) -> SummedLoss:
+        return self._loss(batch)
 
     @override
     def make_metrics(self) -> dict[str, Metric]:
@@ -101,8 +100,7 @@ class MaskedLM(Task):
         masked = batch["labels"] != PADDING
         with _only_at(masked, self.model.base_model):
             logits = self(batch).squeeze(0)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        total = cross_entropy(logits, batch["labels"][masked], reduction="sum")
+        total = cross_entropy(widened(logits), batch["labels"][masked], reduction="sum")
         return SummedLoss(total, masked.sum())
 
 

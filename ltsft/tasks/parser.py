@@ -25,6 +25,7 @@ from ltsft.modules.biaffine_parser import Root
 from ltsft.tasks.base import Task
 from ltsft.tasks.encoder import is_inside
 from ltsft.tasks.in_memory import check_words, longest_input, predict
+from ltsft.tasks.loss import SummedLoss
 
 
 class Parse(NamedTuple):
@@ -116,9 +117,10 @@ class Parser(Task):
         return encoded
 
     @override
-    def training_loss(self, batch: Batch) -> Tensor:
+    def training_loss(self, batch: Batch) -> SummedLoss:
         gold = batch["heads"], batch["relations"]
-        return self.model.loss(self(batch), _were_encoded(batch), *gold).total
+        loss = self.model.loss(self(batch), _were_encoded(batch), *gold)
+        return SummedLoss(loss.total, loss.num_words)
 
     @override
     def make_metrics(self) -> dict[str, Metric]:
@@ -142,7 +144,7 @@ class Parser(Task):
         paper = greedy, scores[:, :, 1].argmax(-1)
         loss = loss_of_scores(arc_scores, scores[:, :, 2], word_mask, *gold)
         return {
-            "loss": (loss.total * loss.num_words, loss.num_words),
+            "loss": (loss.total, loss.num_words),
             "uas": (*tree, *gold),
             "las": (*tree, *gold),
             "paper_uas": (*paper, *gold),

@@ -14,7 +14,7 @@ from ltsft.errors import LtsftError
 from ltsft.metrics import AnswerScore, MeanLoss, best_spans
 from ltsft.tasks.base import Task
 from ltsft.tasks.encoder import model_inputs
-from ltsft.tasks.loss import SummedLoss
+from ltsft.tasks.loss import SummedLoss, widened
 
 
 class QuestionAnswering(Task):
@@ -78,8 +78,8 @@ class QuestionAnswering(Task):
         return torch.stack([output.start_logits, output.end_logits], dim=-1)
 
     @override
-    def training_loss(self, batch: Batch) -> Tensor:
-        return self._loss(self(batch), batch).mean
+    def training_loss(self, batch: Batch) -> SummedLoss:
+        return self._loss(self(batch), batch)
 
     @override
     def make_metrics(self) -> dict[str, Metric]:
@@ -122,7 +122,7 @@ class QuestionAnswering(Task):
     def _loss(self, logits: Tensor, batch: Batch) -> SummedLoss:
         """Loss of the windows that can be trained on."""
         padded = batch["attention_mask"].unsqueeze(-1) == 0
-        logits = logits.float().masked_fill(padded, torch.finfo(torch.float32).min)
+        logits = widened(logits).masked_fill(padded, torch.finfo(torch.float32).min)
         gold = torch.stack([batch["start_positions"], batch["end_positions"]], dim=-1)  # [W, 2]
         total = cross_entropy(logits, gold, ignore_index=PADDING, reduction="sum") / 2
         return SummedLoss(total, (gold[:, 0] != PADDING).sum())

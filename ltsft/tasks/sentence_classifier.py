@@ -109,8 +109,8 @@ class SentenceClassifier(Task):
         return predict(self, data, examples)
 
     @override
-    def training_loss(self, batch: Batch) -> Tensor:
-        return self._loss(self(batch), batch).mean
+    def training_loss(self, batch: Batch) -> SummedLoss:
+        return self._loss(self(batch), batch)
 
     @override
     def make_metrics(self) -> dict[str, Metric]:

@@ -75,8 +75,8 @@ class Tagger(Task):
         return logits.gather(1, positions.expand(-1, -1, logits.shape[-1]))
 
     @override
-    def training_loss(self, batch: Batch) -> Tensor:
-        return self._loss(self(batch), batch).mean
+    def training_loss(self, batch: Batch) -> SummedLoss:
+        return self._loss(self(batch), batch)
 
     @override
     def make_metrics(self) -> dict[str, Metric]:

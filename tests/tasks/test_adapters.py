@@ -138,7 +138,7 @@ def test_every_parameter_that_trains_gets_a_gradient(base, stacking):
         (tagger(base, adapters=options), next(tagging_batches())),
     ):
         task._adapter.fill()
-        task.training_loss(batch).backward()
+        task.training_loss(batch).mean.backward()
         trained = {name for name, p in task.model.named_parameters() if p.requires_grad}
         graded = {name for name, p in task.model.named_parameters() if p.grad is not None}
         assert trained == graded

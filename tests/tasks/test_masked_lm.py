@@ -50,7 +50,7 @@ def test_scoring_masked_tokens_only_changes_nothing(tmp_path, kind):
             ).logits
             loss = cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=-100)
         else:
-            loss = task.training_loss(batch)
+            loss = task.training_loss(batch).mean
         loss.backward()
         gradients.append(
             {n: p.grad for n, p in task.model.named_parameters() if p.grad is not None}

@@ -133,9 +133,9 @@ def test_examples_without_a_known_label_are_not_trained_on(tmp_path):
     batch = next(pair_batches())
     expected = cross_entropy(task(batch)[:2], batch["labels"][:2])
     batch["labels"][2:] = torch.tensor([-1, -100])
-    torch.testing.assert_close(task.training_loss(batch), expected)
+    torch.testing.assert_close(task.training_loss(batch).mean, expected)
     batch["labels"][:] = -100
-    assert task.training_loss(batch).item() == 0
+    assert task.training_loss(batch).mean.item() == 0
 
 
 def test_predictions_are_probabilities_by_label(tmp_path):
