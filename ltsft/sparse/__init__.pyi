@@ -11,7 +11,7 @@ from .metadata import Metadata
 from .overlaps import Overlap, overlap
 from .program import Leg, PhaseName, Program
 from .ranking import select_largest
-from .ranks import Ranks, Replicas, current_ranks
+from .ranks import Ranks, Replicas, Shards, current_ranks
 from .rewinding import LearningRate, Prune, Rewinding, Sign, ToStart, ToStep
 from .rounds import Growing, Rounds, Shrinking
 from .scope import Scope, ScopeRules, freeze
@@ -67,6 +67,7 @@ __all__ = [
     "Scope",
     "ScopeRules",
     "Selection",
+    "Shards",
     "Shrinking",
     "Sign",
     "SparseDelta",

@@ -36,7 +36,8 @@ def rest_digest(tensor: Tensor, indices: Tensor) -> str:
     """
     flat = tensor.detach().reshape(-1)
     hasher = xxhash.xxh3_128()
-    edges = torch.arange(0, len(flat) + _CHUNK_ENTRIES, _CHUNK_ENTRIES, device=indices.device)
+    end = max(len(flat), 1) + _CHUNK_ENTRIES  # a rank may hold nothing of a tensor
+    edges = torch.arange(0, end, _CHUNK_ENTRIES, device=indices.device)
     cuts = torch.searchsorted(indices, edges.clamp(max=len(flat)).to(indices.dtype)).tolist()
     for number, chunk in enumerate(flat.split(_CHUNK_ENTRIES)):
         chunk = chunk.clone()

@@ -15,8 +15,9 @@ from ltsft.sparse.applied import Applied
 from ltsft.sparse.delta import SparseDelta
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
-from ltsft.sparse.names import named_parameters
+from ltsft.sparse.ranks import Ranks
 from ltsft.sparse.same import same_bits
+from ltsft.sparse.shard import shards
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +62,7 @@ class SparseFineTuning:
         mask: Mask,
         whole: Mapping[str, Tensor] | None = None,
         metadata: Metadata | None = None,
+        ranks: Ranks | None = None,
     ) -> "SparseFineTuning":
         """Take φ = θ - θ⁰ at the selected entries of a trained module.
 
@@ -75,18 +77,23 @@ class SparseFineTuning:
             mask: Which entries were selected.
             whole: Tensors kept whole, by name.
             metadata: See :class:`Metadata`.
+            ranks: The processes that trained it; those that share parameters out join what each
+                has, a tensor at a time, so that all of them have all of it, on the CPU.
         """
-        parameters = dict(named_parameters(module))
+        ranks = ranks or Ranks()
         entries = {}
-        for name, indices in mask.indices().items():
-            if not len(indices):
-                continue
-            parameter = parameters[name].detach()
+        shares = shards(module)
+        for name in mask:
+            share, indices = shares[name], mask.indices_of(name)
+            parameter = share.local.detach()
             dtype = torch.promote_types(parameter.dtype, torch.float32)
             start = initial[name].to(parameter.device).flatten()
             start = (start[indices] if len(start) == parameter.numel() else start).to(dtype)
             values = parameter.flatten()[indices].to(dtype) - start
-            entries[name] = SparseDelta(tuple(parameter.shape), indices.cpu(), values.cpu())
+            indices = torch.cat(ranks.of_shards((indices + share.first).cpu()))
+            values = torch.cat(ranks.of_shards(values.cpu()))
+            if len(indices):
+                entries[name] = SparseDelta(tuple(share.shape), indices, values)
         copies = {name: t.detach().cpu().clone() for name, t in (whole or {}).items()}
         return cls(entries, copies, metadata or Metadata())
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ltsft.sparse.holds import Hold, Masked
+from ltsft.sparse.shard import local
 from ltsft.sparse.ticket import Ticket
 
 # A piece stays in a core's cache from one operation to the next; a GPU has launches to save.
@@ -31,7 +32,7 @@ def add_l1_gradient(ticket: Ticket, weight: float, hold: Hold | None = None) -> 
     scale = weight / ticket.num_total
     for parameter, initial in (hold or Masked()).stepped(ticket):
         if parameter.grad is not None:
-            _add_sign(parameter.grad, parameter, initial, scale)
+            _add_sign(local(parameter.grad), local(parameter), initial, scale)
 
 
 def _add_sign(gradient: Tensor, parameter: Tensor, initial: Tensor, scale: float) -> None:

@@ -14,6 +14,7 @@ from ltsft.errors import LtsftError
 from ltsft.sparse.delta import Parts
 from ltsft.sparse.digest import algorithm_of, tensor_digest
 from ltsft.sparse.names import named_parameters
+from ltsft.sparse.shard import gathered, is_sharded, reshard
 
 _Key = tuple[str, str]  # a tensor's name, the algorithm of its digest
 _Stamp = tuple[int, float]
@@ -55,7 +56,7 @@ class Ledger:
         """
         key = name, algorithm_of(like)
         if self._stamps.get(key) != _stamp(tensor):
-            base = tensor.detach().clone() if self.stack else tensor.detach()
+            base = gathered(tensor).clone() if self.stack else gathered(tensor)
             for applied in reversed(self.stack):
                 applied.put_back(name, base)
             self._digests[key] = tensor_digest(base, like)
@@ -118,14 +119,16 @@ def base_digests(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
     Args:
         model: The model that :meth:`SparseFineTuning.apply` was given, if any was applied.
-        names: Names of parameters.
+        names: Names of parameters; where ranks share them out, all ranks have to ask.
     """
     ledger = ledger_of(model)
+    reshard(model)
     parameters = dict(named_parameters(model))
     with ledger.lock:
         return {name: ledger.digest(name, parameters[name]) for name in names}
 
 
 def _stamp(tensor: Tensor) -> _Stamp:
-    """Another one after each write; tensors of inference mode count none, so never the same."""
-    return tensor.data_ptr(), float("nan") if tensor.is_inference() else tensor._version
+    """Another one after each write; where writes are not counted, never the same."""
+    is_uncounted = tensor.is_inference() or is_sharded(tensor)
+    return tensor.data_ptr(), float("nan") if is_uncounted else tensor._version

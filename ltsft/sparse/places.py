@@ -12,6 +12,7 @@ from ltsft.sparse.delta import Parts
 from ltsft.sparse.names import named_buffers, named_parameters
 from ltsft.sparse.same import same_bits
 from ltsft.sparse.scope import tied_names
+from ltsft.sparse.shard import is_sharded
 from ltsft.sparse.shared_memory import overlaps_itself, sharing
 
 
@@ -95,6 +96,11 @@ def _check_writable(name: str, tensor: Tensor) -> None:
         raise LtsftError(
             f"`{name}` is expected to be writable, but was made in inference mode; apply in "
             "`torch.inference_mode()`, or load the model outside of it."
+        )
+    if is_sharded(tensor):
+        raise LtsftError(
+            f"`{name}` is expected to be whole, but is sharded over ranks (FSDP2); apply before "
+            "`fully_shard`, or train on several languages with DDP (`trainer.strategy: ddp`)."
         )
     if hasattr(tensor, "__tensor_flatten__"):  # it has tensors inside, and no memory of its own
         raise LtsftError(

@@ -125,6 +125,8 @@ def select_largest(
         masks[name], shapes[name], dtype = mask, torch.Size(score.shape), score.dtype
     if level.num_selected < level.num_entries:
         below = level.bits
+    elif level.below is None:
+        below = max((b for b in ranks.of_shards(below) if b is not None), default=None)
     cut = Cut(
         least=_score_of(level.bits, dtype) if num_params else math.inf,
         greatest_left_out=None if below is None or below < 0 else _score_of(below, dtype),
@@ -210,7 +212,7 @@ class _Level:
 
 def _level(scores: Scores, num_params: int, ranks: Ranks) -> _Level:
     """Find the K-th largest score by counting digits, the leading ones first."""
-    counts, num_bits = _count_leading_digits(scores)
+    counts, num_bits = _count_leading_digits(scores, ranks)
     counts = ranks.sum_counts(counts)
     num_entries = int(counts.sum())
     if not 0 <= num_params <= num_entries:
@@ -245,30 +247,35 @@ def _digit_of(counts: Tensor, rank: int) -> tuple[int, int]:
     return digit, rank - int(at_least[digit] - counts[digit])
 
 
-def _count_leading_digits(scores: Scores) -> tuple[Tensor, int]:
+def _count_leading_digits(scores: Scores, ranks: Ranks) -> tuple[Tensor, int]:
     """Count the 16 leading bits of all scores, refusing those that cannot be ranked.
 
     Returns:
         Counts [2¹⁶], and the number of bits of a score.
     """
-    counts, width = torch.zeros(_NUM_DIGITS, dtype=torch.int64), None
+    counts, widths = torch.zeros(_NUM_DIGITS, dtype=torch.int64), set()
+    unranked: str | None = None
     for name, score in scores():
+        widths.add(64 if score.dtype in (torch.float64, torch.int64) else 32)
         for _, bits in _chunks(score):
             info = torch.iinfo(bits.dtype)
-            if width not in (None, info.bits):
-                raise LtsftError("all scores are expected to have one width, but got two.")
-            width = info.bits
             # Negative numbers have negative bits; those of NaN exceed infinity's.
             least, greatest = bits.aminmax()
             if least < 0 or greatest >= _BITS_OF_INFINITY.get(score.dtype, info.max):
-                raise LtsftError(
-                    f"the scores of `{name}` are expected to be finite and not negative, but got "
-                    "NaN, infinite or negative ones; training has probably diverged: lower the "
-                    "learning rate or clip gradients (`trainer.gradient_clip_val: 1.0`)."
-                )
+                unranked = unranked or name
+                break
             leading = bits >> (info.bits - _DIGIT_BITS)
             counts += torch.bincount(leading, minlength=_NUM_DIGITS).cpu()
-    return counts, width or 32
+    if len(widths) > 1:
+        raise LtsftError("all scores are expected to have one width, but got two.")
+    # All ranks are to end, not those alone that hold such a score.
+    for name in (name for name in ranks.of_shards(unranked) if name is not None):
+        raise LtsftError(
+            f"the scores of `{name}` are expected to be finite and not negative, but got NaN, "
+            "infinite or negative ones; training has probably diverged: lower the learning rate or "
+            "clip gradients (`trainer.gradient_clip_val: 1.0`)."
+        )
+    return counts, max(widths, default=32)
 
 
 def _chunks(score: Tensor | Streamed) -> Iterator[tuple[int, Tensor]]:

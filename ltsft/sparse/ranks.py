@@ -3,12 +3,15 @@
 Passed in wherever it matters who else there is, so that no algorithm has a distributed twin.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltsft.errors import LtsftError
+from ltsft.sparse.shard import Shard, is_sharded
 
 
 class Ranks:
@@ -50,6 +53,31 @@ class Ranks:
                 "(`seed_everything`)."
             )
 
+    def of_shards(self, value: Any) -> list[Any]:
+        """The values of all that hold other entries than this rank, and its own, in rank order.
+
+        Args:
+            value: What this rank's entries give.
+        """
+        return self.gather(value) if self.hold_shards else [value]
+
+    def check_supports(self, part: object, option: str) -> None:
+        """Refuse what has to see whole tensors, where each process holds a shard of them.
+
+        Args:
+            part: What says ``works_on_shards`` of itself.
+            option: Where it was set.
+
+        Raises:
+            LtsftError: If it does not.
+        """
+        if self.hold_shards and not getattr(part, "works_on_shards", False):
+            raise LtsftError(
+                f"`{option}` is expected to work on a rank's share of each tensor where parameters "
+                f"are sharded (FSDP2), but {part} does not; set another, or train with DDP "
+                "(`trainer.strategy: ddp`)."
+            )
+
     def sum_counts(self, counts: Tensor) -> Tensor:
         """Counts over the entries of all ranks, each entry once.
 
@@ -81,6 +109,61 @@ class Replicas(Ranks):
         return values
 
 
-def current_ranks() -> Ranks:
-    """The ranks of the process group that this process is in, if it is in one."""
+class Shards(Replicas):
+    """The ranks of a process group, each of which holds some rows of each parameter: FSDP2.
+
+    Args:
+        device: On which they sum; the backend may know no other.
+    """
+
+    hold_shards = True
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._device = device
+
+    def sum_counts(self, counts: Tensor) -> Tensor:  # noqa: D102
+        sums = counts.to(self._device, copy=True)
+        dist.all_reduce(sums)
+        return sums.to(counts.device)
+
+    def order_ties(self, num_ties: int) -> tuple[int, int]:  # noqa: D102
+        numbers = self.gather(num_ties)
+        return sum(numbers[: dist.get_rank()]), sum(numbers)
+
+
+def check_ranks(ranks: Ranks, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Refuse ranks that do not know of shards where there are some, and the other way round.
+
+    Args:
+        ranks: Who trains together.
+        parameters: All that train, by name.
+
+    Raises:
+        LtsftError: If a parameter is sharded and `ranks` are not, or in another way than row by
+            row; or if there are sharded ones and others, whose gradients are not averaged.
+    """
+    sharded = {name: is_sharded(parameter) for name, parameter in parameters.items()}
+    for name, parameter in parameters.items():
+        Shard.of(parameter, name)
+        if sharded[name] and not ranks.hold_shards:
+            raise LtsftError(
+                f"`ranks` is expected to be those that share out `{name}`, but got "
+                f"{type(ranks).__name__}; write `Ticket(module, ranks=current_ranks(module))`."
+            )
+        if not sharded[name] and any(sharded.values()):
+            raise LtsftError(
+                f"parameters that train are expected to be sharded all or none, but `{name}` is "
+                "not, and others are; call `fully_shard` with the module that holds it, too."
+            )
+
+
+def current_ranks(module: nn.Module | None = None) -> Ranks:
+    """The ranks of the process group that this process is in, if it is in one.
+
+    Args:
+        module: What they train; says whether they share its parameters out.
+    """
+    for parameter in module.parameters() if module is not None else ():
+        if is_sharded(parameter):
+            return Shards(parameter.device_mesh.device_type)
     return Replicas() if dist.is_available() and dist.is_initialized() else Ranks()

@@ -26,6 +26,9 @@ class Rewinding(ABC):
     uses_dense_phase: ClassVar[bool] = True
     """Whether it depends on what the dense phase did; going back to the start does not."""
 
+    works_on_shards: ClassVar[bool] = False
+    """Whether it looks at each entry alone, so that ranks may hold some rows of each tensor."""
+
     step: int = 0
     """Optimizer step of the dense phase that weights and schedule go back to."""
 
@@ -62,6 +65,7 @@ class ToStart(Rewinding):
     """Everything goes back to where it started: Ansell et al. (2022), §3.1."""
 
     uses_dense_phase = False
+    works_on_shards = True
 
     def selected(self, candidates: Candidates, mask: Mask, at_step: Weights) -> Weights:  # noqa: D102
         return {}
@@ -80,6 +84,8 @@ class ToStep(Rewinding):
     Raises:
         LtsftError: If `step` is below 1.
     """
+
+    works_on_shards = True
 
     def __init__(self, step: int) -> None:
         expect_type("sparse.rewinding.step", step, int, "ToStep(100)")
@@ -100,8 +106,10 @@ class LearningRate(Rewinding):
     Renda et al. (2020), "Comparing rewinding and fine-tuning in neural network pruning".
     """
 
+    works_on_shards = True
+
     def selected(self, candidates: Candidates, mask: Mask, at_step: Weights) -> Weights:  # noqa: D102
-        now = candidates.module.state_dict()  # buffers too, such as BatchNorm's statistics
+        now = candidates.state()  # buffers too, such as BatchNorm's statistics
         return {name: now[name] for name in candidates.initial}
 
 

@@ -20,12 +20,13 @@ from ltsft.sparse.ledger import base_digests
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.names import named_buffers, named_parameters, persistent_buffers
-from ltsft.sparse.ranks import Ranks
+from ltsft.sparse.ranks import Ranks, check_ranks
 from ltsft.sparse.rewinding import Rewinding, ToStart
 from ltsft.sparse.rounds import Growing, Rounds
 from ltsft.sparse.scope import Scope, ScopeRules, freeze, tied_names
 from ltsft.sparse.selection import Candidates, Selection
 from ltsft.sparse.selection.choice import choose
+from ltsft.sparse.shard import gathered, local, reshard
 from ltsft.version import __version__
 
 
@@ -43,7 +44,7 @@ class Ticket:
         module: The module to fine-tune.
         scope: Which of its parameters are maskable, whole or frozen, or the rules for it. The
             default: all are maskable. Frozen ones get ``requires_grad=False``.
-        ranks: The processes that train together, if several do.
+        ranks: The processes that train together, if several do; `current_ranks(module)`.
         purpose: What it is made for, such as a task and a language; draws by chance depend on it.
 
     Attributes:
@@ -51,10 +52,11 @@ class Ticket:
             is whole and of buffers alone after :meth:`release`.
         start: What the round of selection that training is in began with; θ⁰ unless
             :meth:`begin_round` says otherwise.
-        mask: The selected entries; ``None`` until there are any.
+        mask: The selected entries; ``None`` until there are any. Where ranks share parameters out
+            (FSDP2), all these are of this rank's rows.
 
     Raises:
-        LtsftError: If a rule matches no parameter.
+        LtsftError: If a rule matches no parameter, or `ranks` does not know of shards.
 
     Example:
         >>> def train(module):
@@ -95,6 +97,7 @@ class Ticket:
         everything = dict(named_parameters(module))
         self.num_total = sum(parameter.numel() for parameter in everything.values())
         self.parameters = {name: everything[name] for name in self.scope.trained}
+        check_ranks(self.ranks, self.parameters)
         self.buffers = persistent_buffers(module)
         self.initial = self.copy()
         self.start: Mapping[str, Tensor] = self.initial
@@ -111,7 +114,7 @@ class Ticket:
     def weights(self) -> dict[str, Tensor]:
         """Everything that trains and the buffers, by name: the tensors themselves."""
         buffers = dict(named_buffers(self.module))  # asked for anew: modules may replace them
-        tensors = {name: parameter.detach() for name, parameter in self.parameters.items()}
+        tensors = {name: local(parameter).detach() for name, parameter in self.parameters.items()}
         return tensors | {name: buffers[name] for name in self.buffers}
 
     def movable(self) -> dict[str, Tensor]:
@@ -131,6 +134,7 @@ class Ticket:
     @torch.no_grad()
     def put(self, weights: Mapping[str, Tensor]) -> None:
         """Overwrite :meth:`weights` by those given: some of them, or what :meth:`movable` gave."""
+        reshard(self.module)
         tensors = self.weights()
         for name, value in weights.items():
             if name in self._initial_at and value.shape != tensors[name].shape:
@@ -195,12 +199,14 @@ class Ticket:
         tell(f"{selection}: selecting {asked_for}of {num_maskable:,} maskable entries.")
         chosen = choose(selection, candidates, num_params)
         joined = chosen if self.mask is None else rounds.joined(self.mask, chosen)
-        self.ranks.check_equal(joined.digest(), "the mask")
+        if not self.ranks.hold_shards:  # of one mask each has another part
+            self.ranks.check_equal(joined.digest(), "the mask")
         self._set_mask(joined)
         self._selected_by = str(selection)
+        num_selected = sum(self.ranks.of_shards(joined.num_selected))
         tell(
-            f"Selected {joined.num_selected:,} entries: {joined.density:.2%} of the maskable, "
-            f"{joined.num_selected / self.num_total:.2%} of the whole model"
+            f"Selected {num_selected:,} entries: {num_selected / num_maskable:.2%} of the "
+            f"maskable, {num_selected / self.num_total:.2%} of the whole model"
             f"{selection.describe(candidates, chosen)}."
         )
         return joined
@@ -212,8 +218,9 @@ class Ticket:
             rewinding: The rule for selected entries, whole parameters and buffers; ``None``:
                 :class:`~ltsft.sparse.ToStart`, everything back to its start.
         """
-        mask = self._settled_mask()
-        self.put((rewinding or ToStart()).start(self.candidates(), mask, self.early))
+        mask, rewinding = self._settled_mask(), rewinding or ToStart()
+        self.ranks.check_supports(rewinding, "sparse.rewinding")
+        self.put(rewinding.start(self.candidates(), mask, self.early))
 
     @contextmanager
     def hold(self, *optimizers: Optimizer, by: Hold | None = None) -> Iterator[Hold]:
@@ -260,7 +267,7 @@ class Ticket:
             LtsftError: If an unselected entry moved.
         """
         mask = self._settled_mask()
-        if moved := self.moved():
+        if moved := [name for names in self.ranks.gather(self.moved()) for name in names]:
             raise LtsftError(
                 f"entries that are not selected are expected to be as before training, but they "
                 f"moved in {', '.join(moved[:3])}; call `rewind()` before the sparse phase, step "
@@ -272,8 +279,8 @@ class Ticket:
             "base_digests": self.base_digests,
             "tied": [name for names in tied_names(self.module).values() for name in names],
             "selection": self._selected_by,
-            "num_params": mask.num_selected,
-            "num_maskable": mask.num_maskable,
+            "num_params": sum(self.ranks.of_shards(mask.num_selected)),
+            "num_maskable": self.candidates().num_maskable(),
             "num_total": self.num_total,
             **about,
         }
@@ -283,8 +290,10 @@ class Ticket:
             self.module,
             {name: self.initial_at(name) for name in mask},
             mask,
-            whole={name: weights[name] for name in [*self.scope.whole, *changed]},
+            whole={name: gathered(self.parameters[name]) for name in self.scope.whole}
+            | {name: weights[name] for name in changed},
             metadata=Metadata(**metadata),
+            ranks=self.ranks,
         )
 
     # ------------------------------------------------------------------ on the way
@@ -333,17 +342,14 @@ class Ticket:
 
     def moved(self) -> list[str]:
         """Names of parameters in which an unselected or frozen entry differs from θ⁰."""
-        now = base_digests(self.module, self._frozen)
-        frozen = [name for name, digest in self._frozen.items() if now[name] != digest]
+        digests = base_digests(self.module, self._frozen)
+        frozen = [name for name, digest in self._frozen.items() if digests[name] != digest]
+        now, mask = self.weights(), self._settled_mask()
         if self._rest:
-            return frozen + [
-                n for n, p, indices in self.selected() if rest_digest(p, indices) != self._rest[n]
-            ]
-        return frozen + [
-            name
-            for name, parameter, unselected in self.unselected()
-            if not torch.equal(parameter.detach()[unselected], self.initial[name][unselected])
-        ]
+            rest = {name: rest_digest(now[name], mask.indices_of(name)) for name in self._rest}
+            return frozen + [name for name in rest if rest[name] != self._rest[name]]
+        kept = ((name, ~mask[name]) for name in mask)
+        return frozen + [n for n, at in kept if not torch.equal(now[n][at], self.initial[n][at])]
 
     @property
     def gradients_are_final(self) -> bool:
@@ -352,13 +358,8 @@ class Ticket:
 
     def has_moved(self) -> bool:
         """Whether anything that trains differs from θ⁰ where it may."""
-        for name, parameter in self.parameters.items():
-            is_released = name in self._initial_at
-            now = self._at(name, parameter) if is_released else parameter
-            start = self._initial_at[name] if is_released else self.initial[name]
-            if not torch.equal(now, start):
-                return True
-        return False
+        now, before = self.movable(), self.initial | self._initial_at
+        return any(not torch.equal(now[name], before[name]) for name in self.parameters)
 
     def _at(self, name: str, tensor: Tensor) -> Tensor:
         """The selected entries of a tensor of a maskable parameter's shape, [K of it]."""
@@ -407,5 +408,5 @@ class Ticket:
         self._selected_by = state["selected_by"]
         self.purpose = state.get("purpose", "")
         if state["mask"] is not None:
-            shapes = {name: self.parameters[name].shape for name in self.scope.maskable}
+            shapes = {name: local(self.parameters[name]).shape for name in self.scope.maskable}
             self._set_mask(Mask.from_indices(state["mask"], shapes))

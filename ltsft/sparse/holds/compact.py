@@ -26,6 +26,7 @@ from ltsft.sparse.holds.base import Hold, Holdable
 from ltsft.sparse.holds.masked import Masked
 from ltsft.sparse.holds.part import Part
 from ltsft.sparse.holds.rows import can_be_taken_by_rows, take_by_rows
+from ltsft.sparse.shard import local, num_in_all
 
 ENTRYWISE: tuple[type[Optimizer], ...] = (
     *(SGD, Adam, AdamW, Adamax, NAdam, RAdam, Adagrad, Adadelta, ASGD, RMSprop, Rprop),
@@ -82,7 +83,7 @@ class Compact(Hold):
             return
         stepped = {p for o in optimizers for group in o.param_groups for p in group["params"]}
         for name, parameter, indices in ticket.selected():
-            if len(indices) and parameter in stepped:
+            if num_in_all(parameter, len(indices)) and parameter in stepped:
                 self._parts[parameter] = Part(name, parameter, indices, ticket.initial_at(name))
             else:
                 self._others.append(parameter)
@@ -175,6 +176,6 @@ def _reason_against(ticket: Holdable, optimizers: Iterable[Optimizer]) -> str | 
         if type(optimizer) not in ENTRYWISE:
             return f"{type(optimizer).__name__} may step an entry by the gradients of others"
     for name, parameter, _ in ticket.selected():
-        if not parameter.is_contiguous():
+        if not local(parameter).is_contiguous():
             return f"`{name}` is not contiguous in memory"
     return None

@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
 from ltsft.sparse.holds.base import Hold, Holdable
+from ltsft.sparse.shard import local
 
 
 class Masked(Hold):
@@ -41,7 +42,7 @@ class Masked(Hold):
     def mask_gradient(self, parameter: nn.Parameter) -> None:
         if parameter.grad is not None and parameter in self._held:
             # Filled, not multiplied: an infinite gradient times 0 is NaN.
-            parameter.grad.masked_fill_(self._held[parameter][1], 0.0)
+            local(parameter.grad).masked_fill_(self._held[parameter][1], 0.0)
 
     @override
     def detach(self) -> None:
@@ -52,4 +53,5 @@ class Masked(Hold):
     @torch.no_grad()
     def _restore(self, *_: Any) -> None:
         for parameter, (initial, unselected) in self._held.items():
-            torch.where(unselected, initial, parameter, out=parameter.data)
+            now = local(parameter).detach()
+            torch.where(unselected, initial, now, out=now)

@@ -8,6 +8,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ltsft.errors import LtsftError
 from ltsft.sparse.delta import position_dtype
+from ltsft.sparse.shard import local, num_in_all, sharded_as
 
 
 class Part:
@@ -20,7 +21,8 @@ class Part:
         initial: θ⁰ at these positions, [K].
 
     Attributes:
-        vector: The values at the positions, [K], with a gradient of that size.
+        vector: The values at the positions, [K], with a gradient of that size. Where ranks share
+            the parameter out, so they do with it; `indices` and `initial` are of this rank's rows.
     """
 
     def __init__(
@@ -30,8 +32,9 @@ class Part:
         self.parameter = parameter
         self.indices = indices.to(position_dtype(parameter.numel()))
         self.initial = initial
+        self._length = num_in_all(parameter, len(indices))
         self.vector = nn.Parameter(self.of(parameter.detach()))
-        self._version = parameter._version
+        self._version = self._now()
         self._before: Tensor | None = None  # the values before a step, if others wrote
         self._is_spent = False  # the gradient was stepped by
         self.take()
@@ -39,7 +42,10 @@ class Part:
     def of(self, value: Any) -> Any:
         """The selected entries of a tensor of the parameter's shape; anything else as it is."""
         is_of_it = isinstance(value, Tensor) and value.shape == self.parameter.shape
-        return value.reshape(-1).index_select(0, self.indices) if is_of_it else value
+        if not is_of_it:
+            return value
+        entries = local(value).reshape(-1).index_select(0, self.indices)
+        return sharded_as(self.parameter, entries, self._length)
 
     def take_at_once(self) -> RemovableHandle:
         """Take each gradient as soon as a backward pass has made it."""
@@ -74,7 +80,7 @@ class Part:
 
         A language's fine-tuning is in place at times, and is off again once the step is taken.
         """
-        is_untouched = self.parameter._version == self._version
+        is_untouched = self._now() == self._version
         self._before = None if is_untouched else self.vector.clone()
 
     @torch.no_grad()
@@ -91,12 +97,18 @@ class Part:
                 "there still; call `mask_gradients()` after each backward pass that averages over "
                 "ranks, or set `sparse.hold: Masked`."
             )
-        if self._before is not None and not torch.equal(self._before, self.of(self.parameter)):
+        now = local(self.parameter).view(-1)
+        before = None if self._before is None else local(self._before)
+        if before is not None and not torch.equal(before, now.index_select(0, self.indices)):
             raise LtsftError(
                 f"the selected entries of `{self.name}` are expected to be changed by optimizers "
                 "alone, but were changed between two steps; set `sparse.hold: Masked`, which reads "
                 "the whole parameter at each step."
             )
-        self.parameter.view(-1).index_copy_(0, self.indices.long(), self.vector)
-        self._version = self.parameter._version
+        now.index_copy_(0, self.indices.long(), local(self.vector))
+        self._version = self._now()
         self._is_spent = True
+
+    def _now(self) -> tuple[int, int]:
+        """Another one after each write, be it to all ranks' rows or to this one's."""
+        return self.parameter._version, local(self.parameter)._version

@@ -27,6 +27,7 @@ class NoEntries(Selection):
     looks_at = "nothing"
     needs_budget = False
     needs_entries = False
+    works_on_shards = True
 
     def select(self, candidates: Candidates, num_params: int = 0) -> Mask:  # noqa: D102
         return _uniform(candidates, False)

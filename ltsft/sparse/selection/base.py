@@ -39,6 +39,10 @@ class Selection(Observer, ABC):
     needs_entries: bool = True
     """Whether there must be maskable entries to choose from."""
 
+    works_on_shards: bool = False
+    """Whether it looks at each entry alone, in `candidates` and nowhere else; ranks that each hold
+    some rows of every tensor (FSDP2) then choose together what one process would."""
+
     @property
     def needs_dense_phase(self) -> bool:
         """Whether there has to be a dense phase before the choice."""
@@ -67,10 +71,11 @@ class Selection(Observer, ABC):
 
     def num_unchanged(self, candidates: Candidates, mask: Mask) -> int:
         """How many selected entries are as before the dense phase, and were chosen by chance."""
-        return sum(
+        here = sum(
             int((change[mask[name].to(change.device)] == 0).sum())
             for name, change in candidates.changes()
         )
+        return sum(candidates.ranks.of_shards(here))
 
     def describe(self, candidates: Candidates, mask: Mask) -> str:
         """What is worth a word in the log about a choice; begins with a separator."""

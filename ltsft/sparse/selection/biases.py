@@ -28,6 +28,7 @@ class Biases(Selection):
 
     looks_at = "nothing"
     needs_budget = False
+    works_on_shards = True
 
     def __init__(
         self,

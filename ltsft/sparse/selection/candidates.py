@@ -8,15 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from ltsft.sparse.mask import Mask
-from ltsft.sparse.names import named_parameters
+from ltsft.sparse.names import named_buffers
 from ltsft.sparse.ranking import Scores, Streamed, select_largest
 from ltsft.sparse.ranks import Ranks
 from ltsft.sparse.scope import Scope
+from ltsft.sparse.shard import Shard, shards
 
 
 @dataclass(frozen=True)
 class Candidates:
     """The entries to choose from: a module as it is now, and where it started.
+
+    Of parameters that ranks share out (FSDP2) there are only this rank's rows, in all that is
+    yielded and in masks; numbers of entries are those of all ranks.
 
     Args:
         module: The module that holds the parameters.
@@ -34,17 +38,23 @@ class Candidates:
     ranks: Ranks = field(default_factory=Ranks, repr=False)
     purpose: str = ""
 
-    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Name and current value of each maskable parameter, in the module's order."""
-        return ((name, self._by_name[name]) for name in self.scope.maskable)
+        return ((name, self.shards[name].local) for name in self.scope.maskable)
 
-    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def trained(self) -> Iterator[tuple[str, Tensor]]:
         """Name and current value of each parameter that trains, the whole ones too."""
-        return ((name, self._by_name[name]) for name in self.scope.trained)
+        return ((name, self.shards[name].local) for name in self.scope.trained)
 
     @cached_property
-    def _by_name(self) -> dict[str, nn.Parameter]:
-        return dict(named_parameters(self.module))
+    def shards(self) -> dict[str, Shard]:
+        """What this process has of each parameter, by name."""
+        return shards(self.module)
+
+    def state(self) -> dict[str, Tensor]:
+        """Current values of parameters and buffers, by name."""
+        parameters = {name: shard.local.detach() for name, shard in self.shards.items()}
+        return parameters | dict(named_buffers(self.module))
 
     def differences(self) -> Iterator[tuple[str, Tensor]]:
         """Name and θ - θ⁰ of each maskable parameter, one tensor at a time, in :attr:`dtype`."""
@@ -81,12 +91,14 @@ class Candidates:
     def sizes(self) -> dict[str, int]:
         """Number of entries of each maskable parameter that may be chosen."""
         if self.within is not None:
-            return {name: int(self.within[name].sum()) for name in self.scope.maskable}
-        return {name: parameter.numel() for name, parameter in self.parameters()}
+            here = torch.tensor([int(self.within[name].sum()) for name in self.scope.maskable])
+            counts = self.ranks.sum_counts(here).tolist()
+            return dict(zip(self.scope.maskable, counts, strict=True))
+        return {name: self.shards[name].shape.numel() for name in self.scope.maskable}
 
     def num_maskable(self) -> int:
         """Number of maskable entries."""
-        return sum(parameter.numel() for _, parameter in self.parameters())
+        return sum(self.shards[name].shape.numel() for name in self.scope.maskable)
 
     def largest(self, scores: Scores | Mapping[str, Tensor], num_params: int) -> Mask:
         """Choose the entries with the largest scores, of those that may be chosen.

@@ -21,6 +21,7 @@ class ChangeTimesMagnitude(Selection):
     """
 
     looks_at = "weights"
+    works_on_shards = True
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
         def scores() -> Iterator[tuple[str, Tensor]]:

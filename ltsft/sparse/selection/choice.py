@@ -16,8 +16,10 @@ def choose(selection: Selection, candidates: Candidates, num_params: int) -> Mas
 
     Raises:
         LtsftError: If it returns no mask, one over other parameters, not exactly K entries, or
-            none where there should be some.
+            none where there should be some; or if it cannot choose where ranks share parameters
+            out.
     """
+    candidates.ranks.check_supports(selection, "sparse.selection")
     chosen: object = selection.select(candidates, num_params)
     if not isinstance(chosen, Mask):
         raise LtsftError(
@@ -30,12 +32,13 @@ def choose(selection: Selection, candidates: Candidates, num_params: int) -> Mas
             f"`{selection}.select` is expected to return a mask over the {len(shapes)} maskable "
             "parameters, each of its shape, but it is over others."
         )
-    if selection.needs_budget and chosen.num_selected != num_params:
+    num_selected = sum(candidates.ranks.of_shards(chosen.num_selected))
+    if selection.needs_budget and num_selected != num_params:
         raise LtsftError(
             f"`{selection}.select` is expected to select exactly {num_params:,} entries, but "
-            f"selected {chosen.num_selected:,}."
+            f"selected {num_selected:,}."
         )
-    if selection.needs_entries and not chosen.num_selected:
+    if selection.needs_entries and not num_selected:
         raise LtsftError(
             f"`{selection}` is expected to find entries to train, but finds none among the "
             f"{len(shapes)} maskable parameters (a model without biases, for `Biases`); take "

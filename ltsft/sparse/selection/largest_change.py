@@ -13,6 +13,7 @@ class LargestChange(Selection):
     """
 
     looks_at = "weights"
+    works_on_shards = True
 
     def select(self, candidates: Candidates, num_params: int) -> Mask:  # noqa: D102
         return candidates.largest(candidates.streamed_changes, num_params)
@@ -28,6 +29,6 @@ class LargestChange(Selection):
         cut = mask.cut
         if cut is None:
             return ""
-        least = f"{cut.least:.3e}" if mask.num_selected else "none"
+        least = "none" if cut.num_ties == 0 else f"{cut.least:.3e}"
         greatest = "none" if cut.greatest_left_out is None else f"{cut.greatest_left_out:.3e}"
         return f"; smallest |Δ| selected {least}, largest left out {greatest}"

@@ -42,6 +42,7 @@ class Quota(Selection):
         self.by = by
         self.looks_at = selection.looks_at
         self.trains_in_dense_phase = selection.trains_in_dense_phase
+        self.works_on_shards = selection.works_on_shards
 
     @property
     def places_weights(self) -> bool:  # noqa: D102

@@ -24,6 +24,7 @@ class Random(Selection):
     """
 
     looks_at = "nothing"
+    works_on_shards = True
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -33,17 +34,17 @@ class Random(Selection):
 
         def draw() -> Iterator[tuple[str, Tensor]]:
             for name, parameter in candidates.parameters():
+                shard = candidates.shards[name]
                 # Each tensor has a generator of its own, so that choosing layer by layer does not
                 # repeat one draw in all of them.
                 generator = torch.Generator().manual_seed(crc32(f"{drawn_for} {name}".encode()))
                 # 31 random bits: among 2e8 entries ties at the threshold are rare, and `rand`'s 24
                 # bits would favour early positions measurably.
-                yield (
-                    name,
-                    torch.randint(
-                        2**31 - 1, parameter.shape, generator=generator, dtype=torch.int32
-                    ),
+                drawn = torch.randint(
+                    2**31 - 1, shard.shape, generator=generator, dtype=torch.int32
                 )
+                here = drawn.view(-1)[shard.first : shard.first + parameter.numel()]
+                yield name, here.view(parameter.shape)
 
         devices = {name: parameter.device for name, parameter in candidates.parameters()}
         mask = candidates.largest(draw, num_params)
