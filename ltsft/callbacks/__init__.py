@@ -4,11 +4,13 @@ from ltsft.callbacks.checkpoint_io import WholeCheckpointIO
 from ltsft.callbacks.language_sfts import LanguageSfts
 from ltsft.callbacks.phase import Phase
 from ltsft.callbacks.progress import PhaseProgressBar
+from ltsft.callbacks.sharding import FullySharded
 from ltsft.callbacks.signals import Interrupted, SaveOnSignal
 from ltsft.callbacks.sparse_mask import SparseMaskCallback
 from ltsft.callbacks.until_settled import UntilSettled
 
 __all__ = [
+    "FullySharded",
     "Interrupted",
     "LanguageSfts",
     "Phase",

@@ -16,6 +16,7 @@ from ltsft.callbacks.sound import FiniteLoss
 from ltsft.callbacks.stopping import Stop, Validated
 from ltsft.callbacks.trainer_loops import Schedules, advance_schedules, forget_scores, validate
 from ltsft.sparse import Averaging, Hold, Masked, Scope, Ticket, current_ranks
+from ltsft.sparse.shard import reshard
 
 
 class Fit:
@@ -48,7 +49,7 @@ class Fit:
         self.clock = clock
         self.program = clock.program
         self.keeper = keeper
-        self._hold_of_sparse = hold
+        self.hold_of_sparse = hold
         self.hold: Hold = Masked()  # for dense phases that hold, whose gradients selections look at
         self.stops = stops
         self.boundary = Boundary()
@@ -92,7 +93,9 @@ class Fit:
         Args:
             purpose: Of the fine-tuning, see :class:`~ltsft.sparse.Ticket`.
         """
-        self._ticket = Ticket(self.root, self.scope, ranks=current_ranks(), purpose=purpose)
+        self._ticket = Ticket(
+            self.root, self.scope, ranks=current_ranks(self.root), purpose=purpose
+        )
         if self._saved_ticket is not None:
             self._ticket.load_state_dict(self._saved_ticket)
             self._saved_ticket = None
@@ -134,6 +137,7 @@ class Fit:
         elif leg.phase == "sparse":
             self.ticket.forget_round()
         self.hold.detach()
+        reshard(self.root)  # optimizers are to step the shards
         self.root.zero_grad()  # what is left of the phase before is not this one's
         forget_scores(trainer)
         before = {id(optimizer) for optimizer in trainer.optimizers}
@@ -148,7 +152,7 @@ class Fit:
     def hold_what_stays(self, trainer: Trainer) -> None:
         """Hold what may not move in this phase, under the optimizers there are now."""
         self.hold.detach()
-        self.hold = self._hold_of_sparse if self.clock.phase == "sparse" else Masked()
+        self.hold = self.hold_of_sparse if self.clock.phase == "sparse" else Masked()
         self.averaging = self.averaging or Averaging.of(trainer.strategy.model)
         if self.averaging is not None:
             self.averaging.only_selected_of(self.ticket if self.clock.leg.holds else None)
@@ -211,7 +215,7 @@ class Fit:
                 "selection": str(program.selection),
                 "rewinding": str(program.rewinding),
                 "rounds": str(program.rounds),
-                "hold": str(self._hold_of_sparse),
+                "hold": str(self.hold_of_sparse),
                 "scope": f"{len(scope.maskable)} maskable and {len(scope.whole)} whole",
             },
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
@@ -102,6 +103,8 @@ def default_hold(trainer: Trainer, pl_module: LightningModule) -> Hold:
     ]
     if not pl_module.automatic_optimization:
         seers.append("manual optimization")
+    if isinstance(trainer.strategy, ModelParallelStrategy):
+        return Masked()  # which checkpoints can be written of
     if not seers:
         return Compact()
     rank_zero_info(
@@ -179,6 +182,24 @@ def check_rounds(rounds: Rounds, root: nn.Module, scope: Scope, num_params: int)
         raise LtsftError(
             f"`sparse.rounds` is expected to leave each of its rounds an entry to select, but got "
             f"{rounds.num} rounds for {num_params:,} of {num_maskable:,} entries; take fewer."
+        )
+
+
+def check_has_fit(trainer: Trainer, is_resumed: bool) -> None:
+    """Refuse a checkpoint without the state of a fit.
+
+    Args:
+        trainer: Has loaded the checkpoint, if there is one.
+        is_resumed: Whether a fit's state was in it.
+
+    Raises:
+        LtsftError: If there is a checkpoint, and none was.
+    """
+    if trainer.ckpt_path is not None and not is_resumed:
+        raise LtsftError(
+            "`ckpt_path` is expected to be of a fit with `SparseMaskCallback`, but "
+            f"{trainer.ckpt_path} has no state of one; load its weights into the module, and "
+            "leave `ckpt_path` out."
         )
 
 

@@ -23,6 +23,7 @@ from ltsft.callbacks.progress import show_phases
 from ltsft.callbacks.saving import save_beside_earlier
 from ltsft.callbacks.settings import (
     check_folder,
+    check_has_fit,
     check_metadata,
     check_order,
     check_rounds,
@@ -31,6 +32,7 @@ from ltsft.callbacks.settings import (
     resolve_budget,
     resolve_scope,
 )
+from ltsft.callbacks.sharding import check_begins, check_sharded
 from ltsft.callbacks.sound import check_schedules, check_values, unchanged
 from ltsft.callbacks.stopping import Patience
 from ltsft.callbacks.summary import summarise, where_to
@@ -88,7 +90,8 @@ class SparseMaskCallback(Callback):
 
     The Trainer gets no limits of its own (``max_epochs=-1``): lengths belong to the phases.
     ``trainer.estimated_stepping_batches`` in ``configure_optimizers`` is the length of the phase.
-    Not supported: strategies that shard parameters, and EarlyStopping (use `patience`).
+    Of strategies that shard parameters it takes FSDP2 alone, see
+    :class:`~ltsft.callbacks.FullySharded`. EarlyStopping is refused (use `patience`).
 
     A module may say more about itself through optional attributes: ``scope_rules()``, ``sft_root``
     (the sub-module that names and fine-tuning refer to; it must hold everything that trains),
@@ -228,6 +231,7 @@ class SparseMaskCallback(Callback):
             hold=self.hold or default_hold(trainer, pl_module),
             stops=[Patience(), *([self.until_settled] if self.until_settled else [])],
         )
+        check_sharded(self.fit, trainer)
         # For the whole fit, and before it: DDP must not see it change.
         self.fit.undo.callback(freeze(root, scope))
         self.fit.undo.callback(self.fit.clock.show_to(pl_module, trainer))
@@ -238,12 +242,7 @@ class SparseMaskCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_values(self.fit.root, self.fit.scope)
         check_schedules(trainer)
-        if trainer.ckpt_path is not None and not self.fit.is_resumed:
-            raise LtsftError(
-                "`ckpt_path` is expected to be of a fit with `SparseMaskCallback`, but "
-                f"{trainer.ckpt_path} has no state of one; load its weights into the module, and "
-                "leave `ckpt_path` out."
-            )
+        check_has_fit(trainer, self.fit.is_resumed)
         # Not in `setup`: under DDP all ranks hold the first rank's weights only now.
         self.fit.take_initial(purpose_of(pl_module))  # θ⁰
         self.fit.hold_what_stays(trainer)
@@ -255,6 +254,7 @@ class SparseMaskCallback(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         clock = self.fit.clock
+        check_begins(self.fit, trainer)
         self.fit.random.load_loader(trainer)
         self.fit.keeper.monitor.check_validation(trainer)
         for stop in self.fit.stops:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Trainer
 
@@ -35,6 +35,9 @@ class Validated:
 class Stop:
     """A rule by which a phase ends early; this one never ends any."""
 
+    works_on_shards: ClassVar[bool] = False
+    """Whether ranks that each hold some rows of every tensor (FSDP2) decide alike."""
+
     def check(self, clock: Clock, keeper: Keeper, trainer: Trainer) -> None:
         """Training begins: refuse settings by which the rule could never act.
 
@@ -59,6 +62,8 @@ class Stop:
 
 class Patience(Stop):
     """Ends a phase after so many validations in a row without a new best, as its settings say."""
+
+    works_on_shards = True
 
     def check(self, clock: Clock, keeper: Keeper, trainer: Trainer) -> None:
         """Refuse patience where there is no metric to have it with.

@@ -32,7 +32,7 @@ _OTHERS_THAT_DECIDE: dict[tuple[type[Callback], ...], str] = {
     ),
     (ModelPruning,): "puts other parameters in place of the module's; prune before or after",
 }
-_SHARDING = ("FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")
+_SHARDING = ("FSDPStrategy", "DeepSpeedStrategy")
 
 
 def is_quick_run(trainer: Trainer) -> int:
@@ -54,8 +54,9 @@ def lift_limits(trainer: Trainer) -> None:
     for strategy in _SHARDING:
         if any(cls.__name__ == strategy for cls in type(trainer.strategy).__mro__):
             raise LtsftError(
-                "`trainer.strategy` is expected to keep whole parameters on each device (`ddp` or "
-                f"one device), but got {strategy}; selecting over shards is not supported."
+                "`trainer.strategy` is expected to be `ddp`, one device, or FSDP2 "
+                f"(`ltsft.callbacks.FullySharded`), but got {strategy}, which hides the shapes of "
+                "parameters."
             )
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     if any(isinstance(callback, EarlyStopping) for callback in callbacks):
@@ -101,8 +102,15 @@ def when_built(pl_module: LightningModule, begin: Callable[[], None]) -> Callabl
         configure()
         begin()
 
+    was_set = "configure_model" in vars(pl_module)
     pl_module.configure_model = configure_model  # type: ignore[method-assign]
-    return lambda: delattr(pl_module, "configure_model")
+
+    def undo() -> None:
+        del pl_module.configure_model
+        if was_set:  # a strategy's, which shares the module out in it
+            pl_module.configure_model = configure  # type: ignore[method-assign]
+
+    return undo
 
 
 def are_gradients_whole(trainer: Trainer) -> bool:

@@ -14,6 +14,8 @@ from ltsft.sparse.shard import Shard, gathered, local
 from tests.processes import run_ranks
 from tests.sparse import sharded_loop
 
+needs_training = pytest.mark.skipif(not sharded_loop.CAN_TRAIN, reason="torch cannot, on CPUs")
+
 
 @pytest.fixture(scope="module", params=[2, 4], ids=["2 ranks", "4 ranks"])
 def shared(request, tmp_path_factory):
@@ -33,6 +35,7 @@ def test_of_given_weights_ranks_choose_what_one_process_would_to_the_bit(name, s
         assert rank[name] == (entries, lines)
 
 
+@needs_training
 @pytest.mark.parametrize("name", sharded_loop.HOLDS)
 def test_training_equals_that_of_one_process(name, shared, tmp_path):
     """Float64; gradients are sums over ranks, taken in another order, hence 1e-12."""
@@ -57,6 +60,7 @@ def test_training_equals_that_of_one_process(name, shared, tmp_path):
             torch.testing.assert_close(tensor, expected.whole[key], rtol=0, atol=1e-12)
 
 
+@needs_training
 @pytest.mark.parametrize("name", sharded_loop.HOLDS)
 def test_all_ranks_write_the_same_file_and_it_fits_the_plain_model(name, shared):
     ranks, folder = shared
@@ -69,6 +73,7 @@ def test_all_ranks_write_the_same_file_and_it_fits_the_plain_model(name, shared)
     torch.testing.assert_close(model(ids), ranks[0][name]["end"], rtol=0, atol=1e-12)
 
 
+@needs_training
 def test_no_rank_holds_more_than_its_rows(shared):
     """85 maskable entries in tensors of at most 11 rows of 4."""
     ranks, _ = shared
