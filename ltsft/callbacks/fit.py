@@ -119,8 +119,9 @@ class Fit:
         candidates = self.ticket.candidates()
         still = self.program.selection.num_unchanged(candidates, mask)
         if still:
+            num_selected = sum(self.ticket.ranks.of_shards(mask.num_selected))
             rank_zero_warn(
-                f"{still:,} of the {mask.num_selected:,} selected entries did not change in the "
+                f"{still:,} of the {num_selected:,} selected entries did not change in the "
                 "dense phase: train longer or at a higher rate, and check that the optimizer has "
                 "the maskable parameters."
             )

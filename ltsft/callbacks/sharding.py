@@ -14,7 +14,7 @@ from ltsft.callbacks.language_sfts import LanguageSfts
 from ltsft.errors import LtsftError
 from ltsft.sparse import Compact, current_ranks
 from ltsft.sparse.digest import tensor_digest
-from ltsft.sparse.shard import is_sharded
+from ltsft.sparse.shard import sharing
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -71,7 +71,7 @@ def share_out(pl_module: LightningModule, mesh: "DeviceMesh") -> None:
     """
     from torch.distributed.fsdp import fully_shard  # takes a while, and few need it
 
-    if any(map(is_sharded, pl_module.parameters())):
+    if any(True for _ in sharing(pl_module)):
         return
     children = list(_called(pl_module.children()))
     uses = Counter(p for child in children for p in set(child.parameters()))

@@ -3,7 +3,7 @@
 Passed in wherever it matters who else there is, so that no algorithm has a distributed twin.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ltsft.errors import LtsftError
-from ltsft.sparse.shard import Shard, is_sharded
+from ltsft.sparse.shard import is_sharded, reshard, shards
 
 
 class Ranks:
@@ -131,30 +131,32 @@ class Shards(Replicas):
         return sum(numbers[: dist.get_rank()]), sum(numbers)
 
 
-def check_ranks(ranks: Ranks, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Refuse ranks that do not know of shards where there are some, and the other way round.
+def checked(ranks: Ranks, module: nn.Module, trained: Iterable[str]) -> Ranks:
+    """The same ranks, if they fit what they train.
 
     Args:
         ranks: Who trains together.
-        parameters: All that train, by name.
+        module: What they train.
+        trained: Names of those of its parameters that train.
 
     Raises:
-        LtsftError: If a parameter is sharded and `ranks` are not, or in another way than row by
+        LtsftError: If parameters are sharded and `ranks` are not, or in another way than row by
             row; or if there are sharded ones and others, whose gradients are not averaged.
     """
-    sharded = {name: is_sharded(parameter) for name, parameter in parameters.items()}
-    for name, parameter in parameters.items():
-        Shard.of(parameter, name)
-        if sharded[name] and not ranks.hold_shards:
+    by_name = shards(module)
+    sharded = {name: by_name[name].is_part for name in trained}
+    for name, is_part in sharded.items():
+        if is_part and not ranks.hold_shards:
             raise LtsftError(
                 f"`ranks` is expected to be those that share out `{name}`, but got "
                 f"{type(ranks).__name__}; write `Ticket(module, ranks=current_ranks(module))`."
             )
-        if not sharded[name] and any(sharded.values()):
+        if not is_part and any(sharded.values()):
             raise LtsftError(
                 f"parameters that train are expected to be sharded all or none, but `{name}` is "
                 "not, and others are; call `fully_shard` with the module that holds it, too."
             )
+    return ranks
 
 
 def current_ranks(module: nn.Module | None = None) -> Ranks:
@@ -163,7 +165,8 @@ def current_ranks(module: nn.Module | None = None) -> Ranks:
     Args:
         module: What they train; says whether they share its parameters out.
     """
-    for parameter in module.parameters() if module is not None else ():
-        if is_sharded(parameter):
+    if module is not None:
+        reshard(module)
+        for parameter in filter(is_sharded, module.parameters()):
             return Shards(parameter.device_mesh.device_type)
     return Replicas() if dist.is_available() and dist.is_initialized() else Ranks()

@@ -29,6 +29,7 @@ class Shard:
         local: They: the tensor itself, or rows of it, in the same memory.
         first: Flat row-major position in the whole tensor of the first of them.
         shape: Of the whole tensor.
+        is_part: Whether ranks share the tensor out.
 
     Example:
         >>> Shard.of(torch.zeros(3, 2)).first
@@ -38,6 +39,7 @@ class Shard:
     local: Tensor
     first: int
     shape: torch.Size
+    is_part: bool = False
 
     @classmethod
     def of(cls, tensor: Tensor, name: str = "a parameter") -> "Shard":
@@ -63,7 +65,7 @@ class Shard:
             )
         rows_each = -(-tensor.shape[0] // mesh.size())
         first_row = min(mesh.get_local_rank() * rows_each, tensor.shape[0])
-        return cls(local(tensor), first_row * tensor.shape[1:].numel(), tensor.shape)
+        return cls(local(tensor), first_row * tensor.shape[1:].numel(), tensor.shape, True)
 
 
 def is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
@@ -129,11 +131,11 @@ def reshard(module: nn.Module) -> None:
     Until then they hide the shards, and the next pass would compute with them whatever is written
     to these.
     """
-    for child in _sharding(module):
+    for child in sharing(module):
         child.reshard()  # type: ignore[operator]
 
 
-def _sharding(module: nn.Module) -> Iterator[nn.Module]:
+def sharing(module: nn.Module) -> Iterator[nn.Module]:
     """The modules that `fully_shard` was called with."""
     fsdp = sys.modules.get("torch.distributed.fsdp")
     if fsdp is not None:

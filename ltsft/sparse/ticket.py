@@ -20,7 +20,7 @@ from ltsft.sparse.ledger import base_digests
 from ltsft.sparse.mask import Mask
 from ltsft.sparse.metadata import Metadata
 from ltsft.sparse.names import named_buffers, named_parameters, persistent_buffers
-from ltsft.sparse.ranks import Ranks, check_ranks
+from ltsft.sparse.ranks import Ranks, checked
 from ltsft.sparse.rewinding import Rewinding, ToStart
 from ltsft.sparse.rounds import Growing, Rounds
 from ltsft.sparse.scope import Scope, ScopeRules, freeze, tied_names
@@ -91,13 +91,12 @@ class Ticket:
         expect_type("scope", scope, (Scope, ScopeRules), rules)
         self.module = module
         self.scope = scope if isinstance(scope, Scope) else (scope or ScopeRules()).resolve(module)
-        self.ranks = ranks or Ranks()
+        self.ranks = checked(ranks or Ranks(), module, self.scope.trained)
         self.purpose = purpose
         freeze(module, self.scope)
         everything = dict(named_parameters(module))
         self.num_total = sum(parameter.numel() for parameter in everything.values())
         self.parameters = {name: everything[name] for name in self.scope.trained}
-        check_ranks(self.ranks, self.parameters)
         self.buffers = persistent_buffers(module)
         self.initial = self.copy()
         self.start: Mapping[str, Tensor] = self.initial
@@ -205,7 +204,7 @@ class Ticket:
         self._selected_by = str(selection)
         num_selected = sum(self.ranks.of_shards(joined.num_selected))
         tell(
-            f"Selected {num_selected:,} entries: {num_selected / num_maskable:.2%} of the "
+            f"Selected {num_selected:,} entries: {num_selected / max(num_maskable, 1):.2%} of the "
             f"maskable, {num_selected / self.num_total:.2%} of the whole model"
             f"{selection.describe(candidates, chosen)}."
         )

@@ -55,16 +55,16 @@ class Own(Whole):
             fully_shard(self.layers, mesh=mesh)
 
 
-def loader(num: int, seed: int):
-    """8 examples a step, whatever the number of ranks."""
+def loader(num: int, seed: int, accumulate: int):
+    """8 examples a step, whatever the number of ranks and micro-batches."""
     dataset = data(num, seed=seed, dtype=torch.float64).dataset
     sampler = SequentialSampler(dataset)
     if NUM_RANKS > 1:
         sampler = DistributedSampler(dataset, NUM_RANKS, RANK, shuffle=False)
-    return DataLoader(dataset, batch_size=8 // NUM_RANKS, sampler=sampler)
+    return DataLoader(dataset, batch_size=8 // NUM_RANKS // accumulate, sampler=sampler)
 
 
-def fit(folder, *callbacks, module=None, strategy=None, ckpt_path=None, **settings):
+def fit(folder, *callbacks, module=None, strategy=None, ckpt_path=None, accumulate=1, **settings):
     """Both phases; returns the fine-tuning, which all ranks have."""
     sft = callback(
         10,
@@ -82,11 +82,12 @@ def fit(folder, *callbacks, module=None, strategy=None, ckpt_path=None, **settin
         *callbacks,
         use_distributed_sampler=False,
         gradient_clip_val=0.5,
+        accumulate_grad_batches=accumulate,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
         **(shared if NUM_RANKS > 1 else {}),
     )
     module = module or Whole()
-    run.fit(module, loader(40, 1), loader(16, 2), ckpt_path=ckpt_path)
+    run.fit(module, loader(40, 1, accumulate), loader(16, 2, accumulate), ckpt_path=ckpt_path)
     return sft.sft
 
 
@@ -113,6 +114,8 @@ FITS = {
     "as the paper": fit,
     "compact": lambda folder: fit(folder, hold=Compact()),
     "its own way": fit_own,
+    "accumulated": lambda folder: fit(folder, accumulate=2),
+    "accumulated, compact": lambda folder: fit(folder, accumulate=2, hold=Compact()),
     "again": fit_again,
     "rounds": lambda folder: fit(folder, rounds=Growing(2)),
     "rewound to the learning rate": lambda folder: fit(folder, rewinding=LearningRate()),
