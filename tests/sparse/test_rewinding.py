@@ -5,7 +5,17 @@ import torch
 from torch import nn
 
 from ltsft.errors import LtsftError
-from ltsft.sparse import LearningRate, Mask, Prune, ScopeRules, Sign, Ticket, ToStart, ToStep
+from ltsft.sparse import (
+    LargestChange,
+    LearningRate,
+    Mask,
+    Prune,
+    ScopeRules,
+    Sign,
+    Ticket,
+    ToStart,
+    ToStep,
+)
 
 BEFORE, AFTER, EARLY = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.0, 9.0]), torch.zeros(3)
 SELECTED = torch.tensor([True, True, False])
@@ -39,3 +49,15 @@ def test_selected_entries_and_heads(rewinding, selected, head):
 def test_a_step_below_1_is_refused():
     with pytest.raises(LtsftError, match="`sparse.rewinding.step` .* 1 or more"):
         ToStep(0)
+
+
+def test_of_a_compiled_module_the_weights_are_kept_too():
+    """Compiling puts a word into the names of its state."""
+    module = torch.compile(nn.Linear(2, 1, bias=False))
+    ticket = Ticket(module)
+    with torch.no_grad():
+        module.weight += torch.tensor([[1.0, 2.0]])
+    after = module.weight[0, 1].item()
+    ticket.select(LargestChange(), 1)
+    ticket.rewind(LearningRate())
+    assert module.weight[0].tolist() == [ticket.initial["weight"][0, 0].item(), after]
