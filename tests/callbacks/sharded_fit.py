@@ -71,10 +71,8 @@ def fit(folder, *callbacks, module=None, strategy=None, ckpt_path=None, accumula
         Phase(max_steps=10, l1=1.0),
         Phase(max_epochs=3, l1=1.0),
         scope=ScopeRules(whole=["layers.3"]),
-        monitor="val_loss",
-        mode="min",
         output_dir=str(folder),
-        **settings,
+        **{"monitor": "val_loss", "mode": "min", **settings},
     )
     shared = {"strategy": strategy or FullySharded(), "devices": NUM_RANKS}
     run = trainer(
@@ -118,6 +116,7 @@ FITS = {
     "accumulated, compact": lambda folder: fit(folder, accumulate=2, hold=Compact()),
     "again": fit_again,
     "rounds": lambda folder: fit(folder, rounds=Growing(2)),
+    "rounds, last weights": lambda folder: fit(folder, rounds=Growing(2), monitor=None),
     "rewound to the learning rate": lambda folder: fit(folder, rewinding=LearningRate()),
     "checkpoints": fit_with_checkpoints,
 }

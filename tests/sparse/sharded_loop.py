@@ -148,16 +148,17 @@ def train(folder: Path, hold):
                 held.mask_gradients()
             add_l1_gradient(ticket, 1.0, held)
             stepped = [p for group in optimizer.param_groups for p in group["params"]]
+            shapes = [tuple(p.shape) for p in stepped]
             nn.utils.clip_grad_norm_(stepped, 0.5)
             optimizer.step()
         model.eval()
         with torch.no_grad():
-            return start, model(ids[0])  # which leaves whole parameters in the model
+            return start, shapes, model(ids[0])  # which leaves whole parameters in the model
 
     phase()
     ticket.select(LargestChange(), 13)
     ticket.rewind()
-    start, end = phase(hold)
+    start, shapes, end = phase(hold)
     if not hold.needs_initial:
         ticket.release()
     moved = ticket.moved()
@@ -167,6 +168,7 @@ def train(folder: Path, hold):
     return {
         "mask": {name: positions(ticket, name) for name in ticket.mask},
         "start": start,
+        "stepped": shapes,
         "end": end,
         "moved": moved,
         "kept": sum(t.numel() for n, t in ticket.initial.items() if n in ticket.mask),

@@ -46,6 +46,7 @@ def test_training_equals_that_of_one_process(name, shared, tmp_path):
         rank = rank[name]
         assert rank["mask"] == one["mask"]
         assert rank["moved"] == []
+        assert rank["stepped"] == one["stepped"]  # shapes of what optimizers see: all ranks' K
         torch.testing.assert_close(rank["start"], one["start"], rtol=0, atol=1e-12)
         torch.testing.assert_close(rank["end"], one["end"], rtol=0, atol=1e-12)
         sft = SparseFineTuning.from_pretrained(folder / name / f"rank{number}")
