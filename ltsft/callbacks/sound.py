@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from ltsft.errors import LtsftError
 from ltsft.sparse import Scope, SparseFineTuning
 from ltsft.sparse.names import named_parameters
+from ltsft.sparse.shard import local
 
 
 def check_settled(root: nn.Module) -> None:
@@ -34,7 +35,7 @@ def check_values(root: nn.Module, scope: Scope) -> None:
     """
     parameters = dict(named_parameters(root))
     for name in scope.trained:
-        parameter = parameters[name].detach()
+        parameter = local(parameters[name]).detach()
         if parameter.dtype == torch.float16:
             raise LtsftError(
                 f"parameters that train are expected to be float32, but `{name}` is float16, in "
