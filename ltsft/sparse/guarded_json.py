@@ -12,6 +12,9 @@ _MAX_DEPTH = 100
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but line ends and tabs, which texts may have; and halves of pairs."""
 
+_MAY_HAVE_SOME = re.compile(r"\\[ubfr]|" + _NO_TEXT.pattern)
+"""How they are spelled in JSON: where it has nothing of that, its texts need not be looked at."""
+
 
 def read_json(content: bytes | str) -> Any:
     """Parse JSON in UTF-8, and refuse what valid JSON may hold but a description has no use for.
@@ -31,7 +34,7 @@ def read_json(content: bytes | str) -> Any:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     _check_depth(value)
-    if "\\u" in text or _NO_TEXT.search(text):  # otherwise no text in it can have one
+    if _MAY_HAVE_SOME.search(text):
         _check_texts(value)
     return value
 

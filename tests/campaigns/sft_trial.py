@@ -1,6 +1,7 @@
 """A file of a fine-tuning is made, read, applied and reverted."""
 
 import random
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,17 @@ def _check_loaded(file: SftFile, loaded: SparseFineTuning) -> None:
         now = getattr(loaded.metadata, key, None) if key != "extra" else None
         if key in vars(loaded.metadata) and key != "extra" and repr(now) != repr(value):
             raise Wrong(f"{key} is {now!r} and not {value!r}")
+    texts = _all_texts(vars(loaded.metadata))
+    if {unicodedata.category(c) for c in texts if c not in "\n\t"} & {"Cc", "Cs"}:
+        raise Wrong("its metadata have control characters")
+
+
+def _all_texts(value: object) -> str:
+    if isinstance(value, dict):
+        return "".join(map(_all_texts, [*value, *value.values()]))
+    if isinstance(value, list):
+        return "".join(map(_all_texts, value))
+    return value if isinstance(value, str) else ""
 
 
 def _check_applied(

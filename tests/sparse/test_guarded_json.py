@@ -28,6 +28,8 @@ def test_what_is_read_is_what_was_written(value):
         ('{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
         ('["\\ud800"]', r"the character '\\ud800' in a text"),
         ('{"\\u001b[2J": 1}', r"the character '\\x1b' in a text"),
+        ('["a\\rb"]', r"the character '\\r' in a text"),
+        ('["a\\bb"]', r"the character '\\x08' in a text"),
         ('[{"a": "\x9b2J"}]', r"the character '\\x9b' in a text"),
     ],
 )
@@ -41,3 +43,19 @@ def test_a_hundred_levels_are_read():
     for inside in ("", "1"):
         text = "[" * 100 + inside + "]" * 100
         assert json.dumps(read_json(text)) == text
+
+
+def test_every_character_however_it_is_written():
+    """Those that are refused are refused, and others read, escaped or not."""
+    for number in (*range(0x100), 0x2028, 0xD800, 0xDFFF, 0x1F600):
+        character = chr(number)
+        is_wrong = (number in range(32) and character not in "\n\t") or 127 <= number < 160
+        is_wrong = is_wrong or number in (0xD800, 0xDFFF)
+        for text in (json.dumps([character]), json.dumps({character: 1}), f'["\\u{number:04x}"]'):
+            if number > 0xFFFF and "u1f600" in text:
+                continue
+            if is_wrong:
+                with pytest.raises(ValueError, match="has the character"):
+                    read_json(text)
+            else:
+                assert character in read_json(text)
