@@ -23,7 +23,7 @@ def compose(command: str, trained: Trained) -> SftCLI:
         args += ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
     if name == "test" and "ner.yaml" in command:  # none of those trained has entities as labels
         args += ["--model.base_sfts", "[]", "--data.labels", "[O, B-PER, I-PER]"]
-    elif any(arg.endswith("base_sfts") for arg in args):
+    elif any(arg.partition("=")[0].endswith("base_sfts") for arg in args):
         sft = trained.languages["aa"] if name == "fit" else _of_its_task(command, trained)
         args += ["--model.base_sfts", f"[{sft}]"]
     return SftCLI([name, *args], run=False)

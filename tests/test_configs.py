@@ -151,8 +151,8 @@ def test_the_quickstarts_plan(ltsft):
         "table: table",
     ]
     wrong = next(line for line in out.splitlines() if "test/wrong" in line)
-    words = shlex.split(wrong)
-    under = json.loads(words[words.index("--languages.sfts") + 1])
+    options = dict(word.split("=", 1) for word in shlex.split(wrong) if "=" in word)
+    under = json.loads(options["--languages.sfts"])
     assert {t: Path(sft).parent.name for t, sft in under.items()} == {
         "elmu": "fanto", "fanto": "gurib", "gurib": "hadel", "hadel": "elmu",
     }  # fmt: skip
