@@ -1,37 +1,74 @@
-"""When a checkpoint was written, told by the counters of Lightning's loops in it."""
+"""When a checkpoint was written: between two steps, or where another fit would go on from it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+from lightning.pytorch import Trainer
+
+from ltsft.callbacks.trainer_loops import current_hook, is_between_steps
 from ltsft.errors import LtsftError
+
+Hook = Literal[
+    "on_train_start",
+    "on_train_batch_end",
+    "on_validation_end",
+    "on_train_epoch_end",
+    "on_train_end",
+]
+"""Hooks in which nothing is under way: no step, no validation, no change of phase."""
+
+_KEY = "moment"
+
+
+class Moment:
+    """Notes in each checkpoint whether what goes on from it would be the same fit.
+
+    Handlers of signals and of errors may write anywhere: with half a step taken, a phase half
+    begun, a schedule not yet stepped. Lightning's own counters do not tell. So moments are named
+    at which one may be written, and all others are not trusted.
+
+    Args:
+        trainer: Of the fit.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._settled: Hook | None = None
+
+    def settle(self, hook: Hook) -> None:
+        """Everything is counted in this hook; callbacks that come later in it may save."""
+        self._settled = hook
+
+    def unsettle(self) -> None:
+        """Something begins."""
+        self._settled = None
+
+    def state_dict(self) -> dict[str, str]:
+        """What was under way where this is called from; nothing, if all is well."""
+        hook = current_hook(self._trainer)
+        if self._settled == "on_train_end":  # nothing begins any more
+            return {_KEY: ""}
+        if self._settled is None or hook != self._settled:
+            return {_KEY: f"in `{hook}`" if hook else "between two hooks"}
+        if not is_between_steps(self._trainer):
+            return {_KEY: "while gradients of a step were accumulated"}
+        return {_KEY: ""}
 
 
 def check_moment(checkpoint: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that was written in the middle of a batch.
-
-    Handlers of signals and of errors may write anywhere: with half a step taken, or a language's
-    fine-tuning in place, which no counter would undo. Between batches nothing is under way.
+    """Refuse a checkpoint that was not written between two steps.
 
     Args:
         checkpoint: As Lightning loaded it.
 
     Raises:
-        LtsftError: If a batch of training or validation had begun and not ended.
+        LtsftError: If a callback noted so.
     """
-    loops = checkpoint.get("loops", {}).get("fit_loop", {})
-    training = loops.get("epoch_loop.batch_progress", {}).get("total", {})
-    validation = loops.get("epoch_loop.val_loop.batch_progress", {})
-    now = validation.get("current", {})
-    if training.get("processed") != training.get("ready"):
-        moment = "in the middle of a step"
-    elif (now.get("ready") and not validation.get("is_last_batch")) or now.get(
-        "processed"
-    ) != now.get("ready"):
-        moment = "in the middle of a validation"
-    else:
-        return
-    raise LtsftError(
-        f"`ckpt_path` is expected to be written between two steps, but was {moment} (by a handler "
-        "of signals, or after an error): what goes on from there would be another fit; take an "
-        "earlier one, or begin anew."
-    )
+    for state in checkpoint.get("callbacks", {}).values():
+        if isinstance(state, Mapping) and (moment := state.get(_KEY)):
+            raise LtsftError(
+                f"`ckpt_path` is expected to be written between two steps, but was {moment} (by a "
+                "handler of signals, after an error, or by a callback that comes before "
+                "SparseMaskCallback): what goes on from there would be another fit; take an "
+                "earlier one, or begin anew."
+            )

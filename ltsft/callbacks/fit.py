@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 
 from ltsft.callbacks.boundary import Boundary
+from ltsft.callbacks.checkpoint_moment import Moment
 from ltsft.callbacks.clock import Clock
 from ltsft.callbacks.keeper import Keeper
 from ltsft.callbacks.resumed_random import ResumedRandom
@@ -28,6 +29,7 @@ class Fit:
         num_params: K; 0 where the selection implies it.
         clock: Where in the program training is.
         keeper: The best weights.
+        moment: Whether a checkpoint may be written now.
         hold: How what is not selected is held in sparse phases.
         stops: What may end a phase early.
     """
@@ -40,6 +42,7 @@ class Fit:
         num_params: int,
         clock: Clock,
         keeper: Keeper,
+        moment: Moment,
         hold: Hold,
         stops: list[Stop],
     ) -> None:
@@ -49,6 +52,7 @@ class Fit:
         self.clock = clock
         self.program = clock.program
         self.keeper = keeper
+        self.moment = moment
         self.hold_of_sparse = hold
         self.hold: Hold = Masked()  # for dense phases that hold, whose gradients selections look at
         self.stops = stops
@@ -237,6 +241,7 @@ class Fit:
     def state_dict(self) -> dict[str, Any]:
         """The state of all parts, tensors and primitives only."""
         return {
+            **self.moment.state_dict(),
             "settings": self.settings,
             "clock": self.clock.state_dict(),
             "validation_due": self.validation_due,

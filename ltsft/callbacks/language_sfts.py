@@ -126,6 +126,13 @@ class LanguageSfts(Callback):
     ) -> None:
         self._remove()
 
+    @override
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._applied is not None:  # something saves in the middle of a batch
+            checkpoint["state_dict"] = self._applied.without(checkpoint["state_dict"])
+
     # ------------------------------------------------------------------ its steps
 
     def _place(self, pl_module: LightningModule, batch: Any) -> None:

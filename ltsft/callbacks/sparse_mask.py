@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from ltsft.callbacks.best_weights import Mode
-from ltsft.callbacks.checkpoint_moment import check_moment
+from ltsft.callbacks.checkpoint_moment import Moment, check_moment
 from ltsft.callbacks.clock import Clock
 from ltsft.callbacks.fit import Fit
 from ltsft.callbacks.keeper import Keeper
@@ -228,6 +228,7 @@ class SparseMaskCallback(Callback):
             num_params=num_params,
             clock=Clock(self.program, {"dense": self.dense, "sparse": self.sparse}, trainer),
             keeper=Keeper(Monitor(self.monitor, self.mode, pl_module)),
+            moment=Moment(trainer),
             hold=self.hold or default_hold(trainer, pl_module),
             stops=[Patience(), *([self.until_settled] if self.until_settled else [])],
         )
@@ -275,6 +276,7 @@ class SparseMaskCallback(Callback):
             close_pass(trainer)
             self.fit.boundary.cross(trainer, is_last=False)
         clock.tell_samplers(trainer)
+        self.fit.moment.settle("on_train_start")
 
     # ------------------------------------------------------------------ the algorithm
 
@@ -295,6 +297,7 @@ class SparseMaskCallback(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        self.fit.moment.unsettle()
         if self.phase == "dense":
             self.selection.place(self.fit.ticket.candidates(), training=True)
 
@@ -328,10 +331,14 @@ class SparseMaskCallback(Callback):
         if self.fit.clock.over:
             self.fit.boundary.close(trainer)
         self.fit.validation_due = validates_next(trainer)
+        self.fit.moment.settle("on_train_batch_end")
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and self.phase == "dense":
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        self.fit.moment.unsettle()
+        if self.phase == "dense":
             self.selection.place(self.fit.ticket.candidates(), training=False)
 
     @override
@@ -345,6 +352,7 @@ class SparseMaskCallback(Callback):
             self.fit.boundary.close(trainer)
         if self.phase == "dense":
             self.selection.remove(self.fit.ticket.candidates())
+        self.fit.moment.settle("on_validation_end")
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -352,6 +360,7 @@ class SparseMaskCallback(Callback):
         num_steps = self.fit.clock.steps_done(trainer)
         check_steps(pl_module, num_steps, has_moved=num_steps == 0 and self.fit.ticket.has_moved())
         self.fit.boundary.cross(trainer, is_last=self.fit.clock.is_last)
+        self.fit.moment.settle("on_train_epoch_end")
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -370,6 +379,7 @@ class SparseMaskCallback(Callback):
                 f"Training stopped in the phase {self.position(trainer)}: no sparse fine-tuning "
                 "was made. Go on with `ckpt_path`."
             )
+            self.fit.moment.settle("on_train_end")
             return
         self.fit.keeper.put_back(ticket, clock.phase)  # θ²
         if clock.leg.selects:  # no sparse phase follows
@@ -385,6 +395,7 @@ class SparseMaskCallback(Callback):
         if trainer.is_global_zero and not is_quick_run(trainer):
             save_beside_earlier(self.sft, folder)
             rank_zero_info(f"{self.sft!r} written to {folder}.")
+        self.fit.moment.settle("on_train_end")
 
     def _folder(self, trainer: Trainer) -> Path:
         """Where the fine-tuning is written; to be asked for on all ranks."""

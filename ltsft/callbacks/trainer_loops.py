@@ -303,6 +303,22 @@ def count_new_pass(trainer: Trainer) -> None:
         loop.epoch_progress.increment_started()
 
 
+def current_hook(trainer: Trainer) -> str | None:
+    """Name of the hook that callbacks or the module are in, if they are in one."""
+    return trainer.lightning_module._current_fx_name
+
+
+def is_between_steps(trainer: Trainer) -> bool:
+    """Whether no gradients are kept for a step that is not taken yet.
+
+    Of a module that optimizes by hand nobody knows.
+    """
+    return (
+        not trainer.lightning_module.automatic_optimization
+        or not trainer.fit_loop._should_accumulate()
+    )
+
+
 def cluster_environment(trainer: Trainer) -> Any:
     """What a trainer knows of the cluster that it runs on."""
     return trainer._accelerator_connector.cluster_environment

@@ -190,6 +190,25 @@ class Applied:
         elif name in self._before:
             tensor.copy_(self._before[name])
 
+    def without(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a state dict of the model would be if this one were not in place.
+
+        Args:
+            state: As ``state_dict()`` of the model, or of a module around it, gives it.
+
+        Returns:
+            The same, with copies of the touched tensors, under whatever names, that hold the values
+            from before. The model stays as it is.
+        """
+        names = {tensor.data_ptr(): name for name, tensor in self._touched().items()}
+        plain = dict(state)
+        for key, value in state.items():
+            name = names.get(value.data_ptr()) if isinstance(value, Tensor) else None
+            if name is not None and value.shape == self._touched()[name].shape:
+                plain[key] = value.clone()
+                self.put_back(name, plain[key])
+        return plain
+
     def _parts(self, name: str, edges: Tensor) -> list[slice]:
         """Which of the touched positions of a tensor lie between each two edges."""
         if name not in self._positions:

@@ -115,10 +115,10 @@ def _resume(run: Run, folder: Path) -> list[str]:
     started, stamp = folder / STARTED, folder / STAMP
     same = key_in(started) == run.key
     if same and run.command[:2] == ["ltsft", "fit"]:
-        from ltsft.terminal.checkpoint import newest_checkpoint
+        from ltsft.terminal.going_on import newest_checkpoint
 
         with contextlib.suppress(LtsftError):  # none that can be read: begin anew
-            return ["--ckpt_path", newest_checkpoint(folder)]
+            return ["--ckpt_path", newest_checkpoint([folder / "checkpoints"])]
     if started.is_file() or stamp.is_file():  # ours to clear
         stamp.unlink(missing_ok=True)
         Path(folder, run.result).unlink(missing_ok=True)

@@ -1,13 +1,12 @@
 """What a checkpoint says about its model, and whether options agree with it."""
 
 import importlib
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from ltsft.callbacks.checkpoint_moment import check_moment
 from ltsft.errors import LtsftError
 from ltsft.tasks.checkpoints import read_checkpoint
 from ltsft.terminal.early import check_checkpoint
@@ -17,55 +16,14 @@ def hyperparameters(path: str) -> dict[str, Any]:
     """The options that a checkpoint's model was built with.
 
     Raises:
-        LtsftError: If it is no checkpoint of Lightning, or names a class to be built.
+        LtsftError: If it is no checkpoint of Lightning, names a class to be built, or was written
+            in the middle of something.
     """
     check_checkpoint(path)
-    saved: dict[str, Any] = read_checkpoint(path).get("hyper_parameters", {})
+    checkpoint = read_checkpoint(path)
+    check_moment(checkpoint)
+    saved: dict[str, Any] = checkpoint.get("hyper_parameters", {})
     return saved
-
-
-def newest_checkpoint(root: str | Path | None) -> str:
-    """The newest checkpoint of a fit that can be read.
-
-    Args:
-        root: Its ``trainer.default_root_dir``.
-
-    Raises:
-        LtsftError: If there is none.
-    """
-    folder = Path(root or ".", "checkpoints")
-    found = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in found:
-        try:
-            read_checkpoint(path)
-        except LtsftError as error:
-            print(f"warning: {path} is passed over: {error}", flush=True)
-        else:
-            return str(path)
-    raise LtsftError(
-        f"`ckpt_path` is expected to be a checkpoint, but there is none "
-        f"{'that can be read ' if found else ''}in {folder}; leave it out to begin anew, or name a "
-        "file."
-    )
-
-
-def to_go_on_from(path: str | None, root: str | None) -> str | None:
-    """The checkpoint that a fit goes on from, a requeued job's without being told.
-
-    Args:
-        path: As it was given: a file, ``last``, or ``None``.
-        root: The fit's ``trainer.default_root_dir``.
-
-    Raises:
-        LtsftError: If ``last`` is none.
-    """
-    if path == "last":
-        return newest_checkpoint(root)
-    is_requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-    if path is None and is_requeued and any(Path(root or ".", "checkpoints").glob("*.ckpt")):
-        path = newest_checkpoint(root)
-        print(f"The job was requeued: going on from {path}.", flush=True)
-    return path
 
 
 def check_same_start(options: Namespace, saved: Mapping[str, Any]) -> None:

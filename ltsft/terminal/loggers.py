@@ -8,14 +8,14 @@ from lightning.pytorch import loggers
 
 from ltsft.terminal.csv_log import CsvLog
 
-_FOLDER = "runs"
+RUNS = "runs"
 """Where a fit without ``trainer.default_root_dir`` is logged."""
 
 
 def csv_log(root: str | os.PathLike[str] | None) -> CsvLog:
     """A log in `root` itself; without a root, in the next free ``runs/version_N``."""
     if root is None:
-        return CsvLog(os.getcwd(), name=_FOLDER)
+        return CsvLog(os.getcwd(), name=RUNS)
     return CsvLog(Path(root), name="", version="")
 
 
@@ -35,5 +35,5 @@ def with_save_dir(args: list[str]) -> list[str]:
     if logger is None or "save_dir" not in inspect.signature(logger).parameters:
         return args
     root = "--trainer.default_root_dir"
-    folder = args[args.index(root) + 1] if root in args[:-1] else _FOLDER
+    folder = args[args.index(root) + 1] if root in args[:-1] else RUNS
     return [*args[:after], "--trainer.logger.save_dir", folder, *args[after:]]

@@ -36,11 +36,11 @@ from ltsft.terminal.checkpoint import (
     check_agreement,
     check_same_start,
     hyperparameters,
-    to_go_on_from,
 )
 from ltsft.terminal.complaints import OneLineParser, own_cause
 from ltsft.terminal.csv_log import GoOn, SaveConfigAtStart
 from ltsft.terminal.early import FOUND_BY_LIGHTNING
+from ltsft.terminal.going_on import to_go_on_from
 from ltsft.terminal.leftovers import Leftovers, usual_savers
 from ltsft.terminal.loggers import csv_log, with_save_dir
 from ltsft.terminal.output import score_table, written
@@ -164,7 +164,7 @@ class SftCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         path = config.get("ckpt_path")
         if self._fitting:
-            path = config.ckpt_path = to_go_on_from(path, config.trainer.default_root_dir)
+            path = config.ckpt_path = to_go_on_from(path, config.trainer)
         if self._fitting and path in FOUND_BY_LIGHTNING:
             path = None
         saved = {} if path is None else hyperparameters(path)

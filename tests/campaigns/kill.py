@@ -57,7 +57,7 @@ from ltsft.sparse import (
     SparseFineTuning,
     ToStep,
 )
-from ltsft.terminal.checkpoint import newest_checkpoint
+from ltsft.terminal.going_on import newest_checkpoint
 from tests.callbacks.plain import Plain, callback, data, trainer
 from tests.callbacks.test_many_sources import Net, differences
 from tests.callbacks.test_resume import Resumable
@@ -272,7 +272,7 @@ def _child(name: str, folder: Path, every: int) -> int:
         os.dup2(log.fileno(), 2)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            ckpt_path = newest_checkpoint(folder)
+            ckpt_path = newest_checkpoint([folder / "checkpoints"])
     except LtsftError:
         ckpt_path = None
     saver = ModelCheckpoint(folder / "checkpoints", every_n_train_steps=every, filename="{step}")

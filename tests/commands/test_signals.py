@@ -48,6 +48,7 @@ def test_status_line_and_going_on(number, status, trained, ltsft, expected):
 
 
 def test_a_requeued_job_goes_on_by_itself(trained, ltsft, expected, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     ltsft(*fit(trained, "out", *at("on_after_backward", 3)), status=143)
     out, _ = ltsft(*fit(trained, "out"))
@@ -67,7 +68,7 @@ def test_the_newest_that_can_be_read(trained, ltsft, expected):
     assert SparseFineTuning.from_pretrained("out") == expected
     torn.write_bytes(b"nothing")
     _, (line,) = ltsft(*fit(trained, "out", "--ckpt_path", "last"), status=2)
-    assert "expected to be a checkpoint, but there is none that can be read in out/" in line
+    assert "expected to be a checkpoint, but there is none that can be gone on from in out/" in line
     _, (line,) = ltsft(*fit(trained, "new", "--ckpt_path", "last"), status=2)
     assert "but there is none in new/checkpoints; leave it out to begin anew" in line
 

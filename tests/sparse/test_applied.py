@@ -453,3 +453,20 @@ def test_a_rounded_model_is_told_apart_from_another_one():
     difference = ticket.difference()
     with pytest.raises(LtsftError, match="it is torch.bfloat16: load it with dtype=torch.float32"):
         difference.apply(model.to(torch.bfloat16))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_state_dict_without_what_is_in_place(dtype):
+    """Of the model or of a module around it; the model keeps the fine-tuning."""
+    model = Net(dtype=dtype)
+    lower, upper = sft(1), sft(2, whole={"head.bias": torch.full((3,), 6.0)})
+    around = nn.ModuleDict({"a": model})
+    with lower.apply(model, check_base=False):
+        expected = {name: value.clone() for name, value in around.state_dict().items()}
+        with upper.apply(model, check_base=False) as applied:
+            before = bits(model)
+            plain = applied.without(around.state_dict())
+            assert list(plain) == list(expected)
+            assert all(torch.equal(plain[name], value) for name, value in expected.items())
+            assert_untouched(model, before)
+            assert not torch.equal(model.head.bias, plain["a.head.bias"])
