@@ -2,6 +2,7 @@
 
 from ltsft.callbacks.checkpoint_io import WholeCheckpointIO
 from ltsft.callbacks.language_sfts import LanguageSfts
+from ltsft.callbacks.newest import TimedCheckpoint
 from ltsft.callbacks.phase import Phase
 from ltsft.callbacks.progress import PhaseProgressBar
 from ltsft.callbacks.sharding import FullySharded
@@ -17,6 +18,7 @@ __all__ = [
     "PhaseProgressBar",
     "SaveOnSignal",
     "SparseMaskCallback",
+    "TimedCheckpoint",
     "UntilSettled",
     "WholeCheckpointIO",
 ]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 
-from ltsft.callbacks.trainer_loops import current_hook, is_between_steps
+from ltsft.callbacks.trainer_loops import current_hook
 from ltsft.errors import LtsftError
 
 Hook = Literal[
@@ -34,14 +34,19 @@ class Moment:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._settled: Hook | None = None
+        self._step = -1  # when the last batch began
+
+    def begin_batch(self) -> None:
+        """A batch begins; at its end a step has to be taken, or gradients are kept for later."""
+        self._settled, self._step = None, self._trainer.global_step
+
+    def begin_validation(self) -> None:
+        """A validation begins."""
+        self._settled = None
 
     def settle(self, hook: Hook) -> None:
         """Everything is counted in this hook; callbacks that come later in it may save."""
         self._settled = hook
-
-    def unsettle(self) -> None:
-        """Something begins."""
-        self._settled = None
 
     def state_dict(self) -> dict[str, str]:
         """What was under way where this is called from; nothing, if all is well."""
@@ -50,7 +55,7 @@ class Moment:
             return {_KEY: ""}
         if self._settled is None or hook != self._settled:
             return {_KEY: f"in `{hook}`" if hook else "between two hooks"}
-        if not is_between_steps(self._trainer):
+        if self._trainer.global_step == self._step:
             return {_KEY: "while gradients of a step were accumulated"}
         return {_KEY: ""}
 

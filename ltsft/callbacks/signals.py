@@ -6,18 +6,17 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from typing_extensions import override
 
+from ltsft.callbacks.newest import AtStepEnd, reduced, write_newest
 from ltsft.callbacks.trainer_loops import (
     cluster_environment,
+    let_ranks_end,
     when_signals_are_registered,
 )
 from ltsft.errors import LtsftError
@@ -37,8 +36,8 @@ class Interrupted(SystemExit):
         self.path = path
 
 
-class SaveOnSignal(Callback):
-    """On SIGTERM or SIGUSR1, saves a checkpoint at the end of the optimizer step, and ends the fit.
+class SaveOnSignal(AtStepEnd):
+    """On SIGTERM, SIGUSR1 or Ctrl-C, saves a checkpoint after the optimizer step, and ends the fit.
 
     Schedulers send a signal some time before they kill a job. Lightning saves on SLURM's at once,
     wherever Python happens to be: with half a step taken, gradients of some parameters, a
@@ -46,12 +45,13 @@ class SaveOnSignal(Callback):
     signal is only noted, and saved is where :class:`~lightning.pytorch.callbacks.ModelCheckpoint`
     saves too. Whichever rank gets the signal, all of them end.
 
-    A validation that is under way is finished first. On SLURM, after its requeue signal, the job is
-    requeued, unless Lightning's ``SLURMEnvironment(auto_requeue=False)`` says otherwise; a requeued
-    ``ltsft fit`` goes on from its newest checkpoint.
+    A validation that is under way is finished first; a second Ctrl-C ends the fit at once, without
+    a checkpoint. On SLURM, after its requeue signal, the job is requeued, unless Lightning's
+    ``SLURMEnvironment(auto_requeue=False)`` says otherwise; a requeued ``ltsft fit`` goes on from
+    its newest checkpoint.
 
     The checkpoint is written beside those of a ModelCheckpoint, or in ``checkpoints/`` of
-    ``default_root_dir``, as ``signal-step=STEP.ckpt``.
+    ``default_root_dir``, as ``signal-step=STEP.ckpt``; an earlier one is removed.
 
     It comes after :class:`~ltsft.callbacks.SparseMaskCallback` in a trainer's callbacks; ``ltsft
     fit`` has both.
@@ -65,7 +65,6 @@ class SaveOnSignal(Callback):
         self._requeues = False
         self._requeue_signal: int = signal.SIGUSR1
         self._received: int | None = None
-        self._step = 0
         self._undo: list[Callable[[], None]] = []
 
     @override
@@ -73,7 +72,7 @@ class SaveOnSignal(Callback):
         if stage != "fit":
             return
         check_is_after_the_phases(self, trainer)
-        self._received, self._step = None, 0
+        self._received = None
         environment = cluster_environment(trainer)
         self._requeues = isinstance(environment, SLURMEnvironment) and environment.auto_requeue
         self._requeue_signal = getattr(environment, "requeue_signal", None) or signal.SIGUSR1
@@ -87,34 +86,30 @@ class SaveOnSignal(Callback):
         """Take the place of Lightning's handlers, which it takes away itself in the end."""
         for number in (signal.SIGTERM, self._requeue_signal):
             signal.signal(number, self._note)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note_or_end)
 
     def _note(self, number: int, frame: Any) -> None:
         self._received = number
 
-    @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._step = trainer.global_step
+    def _note_or_end(self, number: int, frame: Any) -> None:
+        if self._received == number:
+            raise KeyboardInterrupt
+        self._received = number
+        # `print` may not be called while another one is under way.
+        os.write(2, b"\nSaving a checkpoint after this step; Ctrl-C again ends at once.\n")
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.global_step == self._step:
-            return  # gradients are still accumulated, and in no checkpoint
-        self._step = trainer.global_step
-        received = self._received
-        if trainer.world_size > 1:
-            # Ranks may get theirs at different steps, or only one gets it.
-            mine = torch.tensor(received or 0, device=trainer.strategy.root_device)
-            received = int(trainer.strategy.reduce(mine, reduce_op="max"))
-        if received:
-            self._end(trainer, received)
+    def on_step_end(self, trainer: Trainer) -> None:
+        # Ranks may get theirs at different steps, or only one gets it.
+        if number := reduced(trainer, self._received or 0):
+            self._end(trainer, number)
 
     def _end(self, trainer: Trainer, number: int) -> None:
-        path = str(_folder(trainer) / f"signal-step={trainer.global_step}.ckpt")
-        trainer.save_checkpoint(path)
+        path = write_newest(trainer, "signal")
         if number == self._requeue_signal and self._requeues and trainer.is_global_zero:
             requeue()
+        let_ranks_end(trainer)
         raise Interrupted(number, path)
 
     @override
@@ -159,10 +154,3 @@ def requeue() -> None:
         rank_zero_warn(f"The job {job} could not be requeued: {reason}")
     else:
         rank_zero_info(f"The job {job} was requeued.")
-
-
-def _folder(trainer: Trainer) -> Path:
-    for saver in trainer.checkpoint_callbacks:
-        if isinstance(saver, ModelCheckpoint) and saver.dirpath is not None:
-            return Path(saver.dirpath)
-    return Path(trainer.default_root_dir) / "checkpoints"

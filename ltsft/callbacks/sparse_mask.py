@@ -297,7 +297,7 @@ class SparseMaskCallback(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self.fit.moment.unsettle()
+        self.fit.moment.begin_batch()
         if self.phase == "dense":
             self.selection.place(self.fit.ticket.candidates(), training=True)
 
@@ -337,7 +337,7 @@ class SparseMaskCallback(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
-        self.fit.moment.unsettle()
+        self.fit.moment.begin_validation()
         if self.phase == "dense":
             self.selection.place(self.fit.ticket.candidates(), training=False)
 

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import nn
 
 from ltsft.errors import LtsftError
@@ -308,20 +309,21 @@ def current_hook(trainer: Trainer) -> str | None:
     return trainer.lightning_module._current_fx_name
 
 
-def is_between_steps(trainer: Trainer) -> bool:
-    """Whether no gradients are kept for a step that is not taken yet.
-
-    Of a module that optimizes by hand nobody knows.
-    """
-    return (
-        not trainer.lightning_module.automatic_optimization
-        or not trainer.fit_loop._should_accumulate()
-    )
-
-
 def cluster_environment(trainer: Trainer) -> Any:
     """What a trainer knows of the cluster that it runs on."""
     return trainer._accelerator_connector.cluster_environment
+
+
+def let_ranks_end(trainer: Trainer) -> None:
+    """Wait until all ranks are here, and let each end by itself.
+
+    What has started the others would kill this one at once when it sees that one has ended, in
+    whatever it is doing still.
+    """
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        launcher.procs.clear()  # those that it watches
+    trainer.strategy.barrier()
 
 
 def when_signals_are_registered(trainer: Trainer, then: Callable[[], None]) -> Callable[[], None]:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from ltsft.callbacks import SparseMaskCallback
+from ltsft.callbacks import Interrupted, SparseMaskCallback, TimedCheckpoint
+from ltsft.callbacks.newest import folder_of, remove_newest
+from ltsft.errors import LtsftError
+from ltsft.terminal.going_on import newest_checkpoint
 
-MINUTES_BETWEEN_CHECKPOINTS = 15
-"""What a fit that is killed loses at most."""
 
-
-def usual_savers(config: Mapping[str, Any], users: Sequence[Any]) -> list[ModelCheckpoint]:
+def usual_savers(config: Mapping[str, Any], users: Sequence[Any]) -> list[Callback]:
     """What saves a fit beside its user's own: by the clock, as a pass may take days.
 
     And at the end of each pass, as Lightning does, where a user names nothing.
@@ -30,10 +29,9 @@ def usual_savers(config: Mapping[str, Any], users: Sequence[Any]) -> list[ModelC
     saves = config["enable_checkpointing"] is not False and not config["fast_dev_run"]
     if not saves:
         return []
-    interval = timedelta(minutes=MINUTES_BETWEEN_CHECKPOINTS)
-    timed = ModelCheckpoint(filename="timed-{step}", train_time_interval=interval)
-    has_own = any(isinstance(callback, Checkpoint) for callback in users)
-    return [timed] if has_own else [ModelCheckpoint(), timed]
+    kinds = [type(callback) for callback in users if isinstance(callback, Checkpoint)]
+    passes = [] if any(kind is not TimedCheckpoint for kind in kinds) else [ModelCheckpoint()]
+    return [*passes, *([] if TimedCheckpoint in kinds else [TimedCheckpoint()])]
 
 
 class Leftovers(Callback):
@@ -54,11 +52,11 @@ class Leftovers(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
-            print(f"\n{self._how_to_go_on(trainer)}", flush=True)
+            print(f"\n{self._how_to_go_on(trainer, exception)}", flush=True)
         elif _is_of_another_process(exception, trainer):
             print(
                 f"\nAnother process of this fit has ended; what it wrote says why. "
-                f"{self._how_to_go_on(trainer)}",
+                f"{self._how_to_go_on(trainer, exception)}",
                 flush=True,
             )
 
@@ -75,23 +73,27 @@ class Leftovers(Callback):
                 if resumed.absolute().parent == Path(str(saver.dirpath)).absolute():
                     paths.add(resumed)
                 _remove(paths)
+        remove_newest(folder_of(trainer))
+        _remove_if_empty(folder_of(trainer))
 
-    def _how_to_go_on(self, trainer: Trainer) -> str:
+    def _how_to_go_on(self, trainer: Trainer, exception: BaseException) -> str:
         callback = _sparse_mask(trainer)
         position = callback.position(trainer) if callback and callback.ticket else "beginning"
-        folders = {
-            Path(str(getattr(s, "dirpath", "") or ".")) for s in trainer.checkpoint_callbacks
-        }
-        saved = [path for folder in folders for path in folder.glob("*.ckpt")]
-        if not saved:
+        savers = [s for s in trainer.checkpoint_callbacks if isinstance(s, ModelCheckpoint)]
+        folders = [folder_of(trainer), *(Path(s.dirpath) for s in savers if s.dirpath)]
+        try:
+            if isinstance(exception, Interrupted):
+                path = exception.path
+            else:
+                path = newest_checkpoint(list(dict.fromkeys(folders)))
+        except LtsftError:
             return (
                 f"Interrupted in the phase {position}, and no checkpoint was written yet: the same "
-                "command begins anew. A ModelCheckpoint with `every_n_train_steps` writes some."
+                "command begins anew. A TimedCheckpoint with few `minutes` writes some."
             )
-        newest = max(saved, key=lambda path: path.stat().st_mtime)
         return (
             f"Interrupted in the phase {position}. To go on from the newest checkpoint, call the "
-            f"same command with `--ckpt_path {newest}`."
+            f"same command with `--ckpt_path {path}`."
         )
 
 
@@ -116,5 +118,9 @@ def _remove(paths: Any) -> None:
             path.unlink()
             folders.add(path.parent)
     for folder in folders:
-        with contextlib.suppress(OSError):  # something else is in it
-            folder.rmdir()
+        _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # something else is in it, or it is not there
+        folder.rmdir()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch import Callback
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from ltsft.callbacks import Interrupted, Phase, SaveOnSignal
 from ltsft.errors import LtsftError
@@ -190,6 +191,50 @@ def test_a_requeue_that_fails_is_told(monkeypatch, tmp_path):
                 plugins=[Slurm()],
                 default_root_dir=tmp_path,
             )
+
+
+def test_ctrl_c_saves_as_well(expected, tmp_path, capfd):
+    with pytest.raises(Interrupted) as interrupted:
+        fit(SignalAt("on_after_backward", 4, signal.SIGINT), default_root_dir=tmp_path)
+    assert interrupted.value.code == 130
+    assert "Ctrl-C again ends at once." in capfd.readouterr().err
+    assert same(fit(ckpt_path=interrupted.value.path), expected)
+
+
+def test_ctrl_c_twice_ends_at_once(tmp_path):
+    """Without a checkpoint; Lightning makes a SystemExit of it."""
+    twice = [
+        SignalAt(hook, 4, signal.SIGINT) for hook in ("on_after_backward", "on_before_backward")
+    ]
+    with pytest.raises(SystemExit) as stop:
+        fit(*twice, default_root_dir=tmp_path)
+    assert isinstance(stop.value.__context__, KeyboardInterrupt)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_ctrl_c_is_ignored_where_it_was(expected, tmp_path):
+    """As in a job that a shell has in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run = fit(SignalAt("on_after_backward", 4, signal.SIGINT), default_root_dir=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert same(run, expected)
+
+
+def test_the_requeue_is_asked_for_before_any_rank_ends(monkeypatch, tmp_path):
+    """A launcher that sees one end may kill the others, in the middle of asking."""
+    order = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: order.append(command[1]))
+    monkeypatch.setattr(SingleDeviceStrategy, "barrier", lambda *_: order.append("barrier"))
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    with pytest.raises(Interrupted):
+        fit(
+            SignalAt("on_train_start", 1, signal.SIGUSR1),
+            plugins=[Slurm()],
+            default_root_dir=tmp_path,
+        )
+    assert order[-2:] == ["requeue", "barrier"]
 
 
 def test_its_place_is_after_the_phases():

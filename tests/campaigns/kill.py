@@ -2,10 +2,10 @@
 
 Usage: python -m tests.campaigns.kill [--chains 200] [--seed 0] [--only NAME]
 
-Each chain is a fit of one configuration in processes of its own. SIGKILL, SIGTERM or SIGUSR1 ends
-up to five of them, at moments drawn from the time that the whole fit takes; each goes on from the
-newest checkpoint that can be read. Prints a table of counts; status 1 if any chain ends with other
-weights.
+Each chain is a fit of one configuration in processes of its own. SIGKILL, SIGTERM, SIGUSR1 or
+SIGINT ends up to five of them, at moments drawn from the time of the whole fit; each goes on
+from the newest checkpoint that can be gone on from. Prints a table of counts; status 1 if any chain
+ends with other weights.
 """
 
 import argparse
@@ -62,7 +62,7 @@ from tests.callbacks.plain import Plain, callback, data, trainer
 from tests.callbacks.test_many_sources import Net, differences
 from tests.callbacks.test_resume import Resumable
 
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 MOST_INTERRUPTIONS = 5
 
 _EPOCHS = {"dense": Phase(max_epochs=2, l1=0.1), "sparse": Phase(max_epochs=2)}
@@ -279,7 +279,10 @@ def _child(name: str, folder: Path, every: int) -> int:
     try:
         CONFIGURATIONS[name](folder, ckpt_path, saver)
     except SystemExit as stop:
-        return int(stop.code or 0)
+        is_of_lightning = isinstance(stop.__context__, KeyboardInterrupt)
+        return 128 + signal.SIGINT if is_of_lightning else int(stop.code or 0)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BaseException:
         import traceback
 
