@@ -1,5 +1,6 @@
 """A sparse fine-tuning that is in place in a model, and can be taken off bit for bit."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import pairwise
 from types import TracebackType
