@@ -22,7 +22,10 @@ class GlobalMean(LightningModule):
     backward pass, before gradients are clipped, they are multiplied by reference / number. In one
     process, without accumulation, it is the plain mean, bit for bit.
 
+    A scalar of one's own from ``training_step`` is left as it is.
+
     Example:
+        >>> from ltsft.tasks import GlobalMean, loss_where
         >>> class Words(GlobalMean):
         ...     def training_step(self, batch, batch_idx):
         ...         logits, gold = self(batch), batch["labels"]

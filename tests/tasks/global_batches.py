@@ -95,7 +95,7 @@ def fit(
     num_left_out: int = 0,
     **settings,
 ) -> dict[str, object]:
-    """Both phases of a task in float64: θ⁰, θ² and the mask.
+    """Both phases of a task in float64: θ⁰, θ², the mask, and scores on the same data.
 
     Args:
         name: Of the task.
@@ -131,7 +131,12 @@ def fit(
         **settings,
     )
     run.fit(task, loader)
-    return {"before": before, "after": values(task.model), "mask": sft.ticket.mask.digest()}
+    state = {"before": before, "after": values(task.model), "mask": sft.ticket.mask.digest()}
+    state["scores"] = {}
+    if name != "answers":  # which need texts; they have a test of their own
+        run.validate(task, loader, verbose=False)
+        state["scores"] = {key: value.item() for key, value in run.callback_metrics.items()}
+    return state
 
 
 FITS = {name: {"name": name} for name in TASKS} | {

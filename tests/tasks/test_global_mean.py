@@ -123,7 +123,9 @@ def check(state, expected, selected):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_ranks_and_micro_batches_change_nothing(name, folder):
-    """Of a step's micro-batches the first has nothing to score, on the first rank; others little.
+    """Neither weights and mask nor scores.
+
+    Of a step's micro-batches the first has nothing to score, on the first rank; others little.
 
     With 12 micro-batches there are some of nothing on all ranks.
     """
@@ -134,6 +136,8 @@ def test_ranks_and_micro_batches_change_nothing(name, folder):
     for state in states:
         check(state, expected, selected)
     assert len({state["mask"] for state in states}) == 1
+    for state in states:  # metrics add up in float32
+        assert state["scores"] == pytest.approx(states[-1]["scores"], rel=1e-5)
 
 
 @pytest.mark.parametrize("fit_name", [name for name in FITS if name not in TASKS])
