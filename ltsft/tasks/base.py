@@ -268,8 +268,8 @@ class Task(GlobalMean, ABC):
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
             # One pass over everything. In float16 it would undo the loss's scaling itself, too late
-            # for gradients to be clipped.
-            fused=self.trainer.precision != "16-mixed",
+            # for gradients to be clipped; Lightning refuses to clip in bfloat16 as well.
+            fused="mixed" not in self.trainer.precision,
         )
         scheduler = linear_to_zero(optimizer, self.trainer.estimated_stepping_batches)
         return {

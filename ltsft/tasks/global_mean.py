@@ -36,14 +36,15 @@ class GlobalMean(LightningModule):
     _num_scored: Tensor | int = 0  # predictions of the step that this rank was asked for
 
     def global_mean(self, loss: SummedLoss) -> Tensor:
-        """This micro-batch's part of the loss; to be returned by ``training_step``.
+        """This micro-batch's part of the loss, to be returned by ``training_step``.
 
         Args:
-            loss: Of the micro-batch. All ranks must come here for each, if only with a count of 0.
+            loss: Of the micro-batch, for which it is called once on every rank, if only with a
+                count of 0.
         """
         trainer = self.trainer
         num_micro_batches: int = trainer.accumulate_grad_batches
-        num_scored = loss.num_scored.detach()
+        num_scored = torch.as_tensor(loss.num_scored, device=loss.total.device)
         # Where Lightning sets gradients to 0; or after a resume from the middle of a step.
         if trainer.fit_loop.batch_idx % num_micro_batches == 0 or self._reference is None:
             self._reference = self._over_ranks(num_scored).clamp(min=1)

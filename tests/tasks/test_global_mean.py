@@ -6,6 +6,7 @@ and no dropout; sums are taken in another order, hence 1e-10.
 
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM
 
@@ -157,6 +158,26 @@ def test_a_short_last_step_of_a_pass_is_the_mean_of_what_it_has(folder):
     expected, selected = by_hand("tags", str(folder / "base"), batches)
     state = fit("tags", str(folder / "base"), accumulate=3, num_left_out=1)
     check(state, expected, selected)
+
+
+def test_a_scaled_loss_is_the_same(folder):
+    """Scaled gradients are multiplied too; float64 weights are not cast, so nothing is rounded."""
+    scaler = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    expected = fit("tags", str(folder / "base"))
+    state = fit("tags", str(folder / "base"), accumulate=3, plugins=[scaler])
+    assert scaler.scaler.get_scale() > 1
+    assert state["mask"] == expected["mask"]
+    check(state, expected["after"], {})
+
+
+def test_in_bfloat16_with_gradients_clipped(folder):
+    """As `configs/trainer/bf16.yaml` trains; float64 weights are not cast here either."""
+    expected = fit("tags", str(folder / "base"))
+    check(
+        fit("tags", str(folder / "base"), accumulate=3, precision="bf16-mixed"),
+        expected["after"],
+        {},
+    )
 
 
 def test_one_process_without_accumulation_takes_the_plain_mean_to_the_bit(folder, monkeypatch):
