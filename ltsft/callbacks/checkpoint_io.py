@@ -1,6 +1,7 @@
 """How checkpoints are written: whole, or not at all."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from ltsft.atomic import whole_file
+from ltsft.errors import LtsftError
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -31,8 +33,17 @@ class WholeCheckpointIO(TorchCheckpointIO):
         target = Path(path)
         for left in target.parent.glob(".*.ckpt.*"):
             left.unlink(missing_ok=True)
-        with whole_file(target) as temporary:
-            torch.save(checkpoint, temporary)
+        try:
+            with whole_file(target) as temporary:
+                torch.save(checkpoint, temporary)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            room = shutil.disk_usage(target.parent).free / 2**20
+            raise LtsftError(
+                f"{target.parent} is expected to have room for a checkpoint, but {target.name} "
+                f"could not be written: {reason}; {room:,.0f} MiB are free. Make room, and go on "
+                "from an earlier one (`--ckpt_path last`)."
+            ) from error
 
     @override
     def load_checkpoint(

@@ -33,7 +33,7 @@ def write_newest(trainer: Trainer, reason: Literal["signal", "timed"]) -> str:
     """
     folder = folder_of(trainer)
     path = folder / f"{reason}-step={trainer.global_step}.ckpt"
-    trainer.save_checkpoint(path)
+    trainer.save_checkpoint(path, weights_only=False)
     if trainer.is_global_zero:
         remove_newest(folder, but=path)
     return str(path)
@@ -56,8 +56,9 @@ def reduced(trainer: Trainer, value: int) -> int:
     """The greatest value of all ranks."""
     if trainer.world_size == 1:
         return value
-    mine = torch.tensor(value, device=trainer.strategy.root_device)
-    return int(trainer.strategy.reduce(mine, reduce_op="max"))
+    greatest = torch.tensor(value, device=trainer.strategy.root_device)
+    torch.distributed.all_reduce(greatest, torch.distributed.ReduceOp.MAX)
+    return int(greatest)
 
 
 class AtStepEnd(Callback):

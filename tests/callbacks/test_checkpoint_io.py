@@ -1,6 +1,8 @@
 """A checkpoint is there whole, or not at all; what was left half written is cleared."""
 
 import errno
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ltsft.callbacks import WholeCheckpointIO
+from ltsft.errors import LtsftError
 from tests.callbacks.plain import Plain, callback, trainer
 from tests.callbacks.test_resume import Resumable
 
@@ -23,19 +26,37 @@ def test_what_was_written_comes_back():
     assert not Path("deep/er/a.ckpt").exists()
 
 
-def test_a_full_disk_leaves_the_earlier_one(monkeypatch):
-    io = WholeCheckpointIO()
-    io.save_checkpoint({"a": 1}, "a.ckpt")
+@pytest.fixture
+def little_room():
+    """No file of this process gets longer than that, as on a disk that is full then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def save(content, path):
-        Path(path).write_bytes(b"half")
+
+@pytest.mark.parametrize("num_values", [10_000, 10_000_000])
+def test_a_full_disk_is_one_line_and_leaves_the_earlier_one(num_values, little_room):
+    io = WholeCheckpointIO()
+    io.save_checkpoint({"a": 1}, "c/a.ckpt")
+    little_room()
+    with pytest.raises(LtsftError, match=r"c is expected to have room .* a.ckpt could not be writ"):
+        io.save_checkpoint({"a": torch.zeros(num_values)}, "c/a.ckpt")
+    assert io.load_checkpoint("c/a.ckpt") == {"a": 1}
+    assert [path.name for path in Path("c").iterdir()] == ["a.ckpt"]
+
+
+def test_a_full_disk_when_what_was_written_is_synced(monkeypatch):
+    """Some file systems find out then."""
+
+    def fsync(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(OSError, match="No space left"):
-        io.save_checkpoint({"a": 2}, "a.ckpt")
-    assert io.load_checkpoint("a.ckpt") == {"a": 1}
-    assert [path.name for path in Path().iterdir() if "ckpt" in path.name] == ["a.ckpt"]
+    io = WholeCheckpointIO()
+    io.save_checkpoint({"a": 1}, "c/a.ckpt")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(LtsftError, match="could not be written: No space left on device; "):
+        io.save_checkpoint({"a": 2}, "c/a.ckpt")
+    assert io.load_checkpoint("c/a.ckpt") == {"a": 1}
 
 
 def test_what_a_killed_process_left_is_cleared():

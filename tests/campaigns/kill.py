@@ -25,13 +25,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from ltsft.callbacks import (
     LanguageSfts,
     Phase,
     SaveOnSignal,
     SparseMaskCallback,
+    TimedCheckpoint,
     UntilSettled,
     WholeCheckpointIO,
 )
@@ -70,6 +73,38 @@ _STEPS = {"dense": Phase(max_steps=13, l1=0.1), "sparse": Phase(max_steps=11, l1
 _PATIENCE = {"dense": Phase(max_steps=30, patience=2), "sparse": Phase(max_steps=30, patience=3)}
 
 
+class WithSchedule(Plain):
+    """Under another schedule than a linear one over the phase."""
+
+    def __init__(self, schedule: Callable[..., Any], **config: Any) -> None:
+        super().__init__(dropout=0.3, batch_norm=True)
+        self._schedule, self._config = schedule, config
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+        schedule = {"scheduler": self._schedule(optimizer)} | self._config
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class ByHand(Plain):
+    """Steps its optimizer itself, at every second batch, by two optimizers in turn."""
+
+    automatic_optimization = False
+
+    def configure_optimizers(self):
+        halves = [
+            list(layer.parameters()) for layer in self.layers if len(list(layer.parameters()))
+        ]
+        return [torch.optim.Adam(half, lr=0.05) for half in halves]
+
+    def training_step(self, batch, batch_idx):
+        (self.loss(batch) / 2).backward()
+        if batch_idx % 2:
+            for optimizer in self.optimizers():
+                optimizer.step()
+                optimizer.zero_grad()
+
+
 class Sources(Resumable):
     """Batches of several languages, in any order."""
 
@@ -80,15 +115,16 @@ class Sources(Resumable):
 
 
 def plain(
-    *extra: Any, trainers: dict[str, Any] | None = None, **settings: Any
-) -> Callable[..., Any]:
+    make: Callable[[], Plain] = lambda: Plain(dropout=0.3, batch_norm=True),
+    trainers: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Callable[..., None]:
     """A configuration of one module with dropout and buffers, under settings of the callback."""
     options = _STEPS | settings
 
-    def fit(folder: Path, ckpt_path: str | None, saver: ModelCheckpoint) -> None:
+    def fit(folder: Path, ckpt_path: str | None, saver: Callback) -> None:
         sft = callback(10, monitor="val_loss", mode="min", output_dir=str(folder), **options)
-        _fit(Plain(dropout=0.3, batch_norm=True), Resumable(), sft, saver, ckpt_path, folder,
-             **trainers or {})  # fmt: skip
+        _fit(make(), Resumable(), sft, saver, ckpt_path, folder, **trainers or {})
 
     return fit
 
@@ -96,7 +132,7 @@ def plain(
 def implied(selection: Any, **settings: Any) -> Callable[..., None]:
     """One in which the selection says how many entries there are."""
 
-    def fit(folder: Path, ckpt_path: str | None, saver: ModelCheckpoint) -> None:
+    def fit(folder: Path, ckpt_path: str | None, saver: Callback) -> None:
         sft = SparseMaskCallback(
             selection=selection, output_dir=str(folder), sparse=Phase(max_steps=14), **settings
         )
@@ -105,7 +141,7 @@ def implied(selection: Any, **settings: Any) -> Callable[..., None]:
     return fit
 
 
-def sources(folder: Path, ckpt_path: str | None, saver: ModelCheckpoint) -> None:
+def sources(folder: Path, ckpt_path: str | None, saver: Callback) -> None:
     """On several source languages, each batch over its own fine-tuning."""
     paths = {}
     for code, sft in differences().items():
@@ -119,7 +155,7 @@ def _fit(
     module: Any,
     loader: Any,
     sft: SparseMaskCallback,
-    saver: ModelCheckpoint,
+    saver: Callback,
     ckpt_path: str | None,
     folder: Path,
     *extra: Any,
@@ -170,7 +206,37 @@ CONFIGURATIONS: dict[str, Callable[..., None]] = {
     "validated at the end of passes": plain(
         trainers={"val_check_interval": 1.0, "check_val_every_n_epoch": 1}
     ),
+    "plateau": plain(
+        lambda: WithSchedule(
+            lambda optimizer: ReduceLROnPlateau(optimizer, patience=0),
+            interval="step",
+            frequency=3,
+            monitor="val_loss",
+            strict=False,
+        ),
+        **_EPOCHS,
+    ),
+    "plateau of passes": plain(
+        lambda: WithSchedule(
+            lambda optimizer: ReduceLROnPlateau(optimizer, patience=0), monitor="val_loss"
+        ),
+        trainers={"val_check_interval": 1.0, "check_val_every_n_epoch": 1},
+        **_EPOCHS,
+    ),
+    "schedule of passes": plain(
+        lambda: WithSchedule(lambda optimizer: StepLR(optimizer, 1, gamma=0.5)), **_EPOCHS
+    ),
+    "by hand": plain(lambda: ByHand(dropout=0.3), trainers={"gradient_clip_val": None}),
     "sources": sources,
+}
+
+SAVERS: dict[str, Callable[[Path, int], Callback]] = {
+    "steps": lambda folder, every: ModelCheckpoint(
+        folder, every_n_train_steps=every, filename="{step}"
+    ),
+    "validations": lambda folder, _: ModelCheckpoint(folder, save_last="link"),
+    "best": lambda folder, _: ModelCheckpoint(folder, monitor="val_loss", save_last=True),
+    "clock": lambda *_: TimedCheckpoint(minutes=0.001),
 }
 
 
@@ -219,7 +285,7 @@ def main(args: list[str] | None = None) -> int:
 
 def _run_whole(name: str, folder: Path) -> tuple[Path, float]:
     begin = time.monotonic()
-    status = _in_a_process(name, folder, None, every=100)
+    status = _in_a_process(name, folder, None, ("steps", 100))
     assert status == 0, f"{name} fails by itself: {status}\n{(folder / 'log').read_text()[-2000:]}"
     return folder, time.monotonic() - begin
 
@@ -227,25 +293,29 @@ def _run_whole(name: str, folder: Path) -> tuple[Path, float]:
 def _run(name: str, folder: Path, draw: random.Random, whole: Path, seconds: float) -> Chain:
     """Interrupt a fit some times, and let it end then."""
     interrupted: Counter[str] = Counter()
-    every = draw.randint(1, 4)
+    saver, every = draw.choice(list(SAVERS)), draw.randint(1, 4)
     for _ in range(draw.randint(1, MOST_INTERRUPTIONS)):
         number = draw.choice(SIGNALS)
         # A part has less left to do than the whole.
-        status = _in_a_process(name, folder, number, every, draw.uniform(0, 0.7 * seconds))
+        status = _in_a_process(name, folder, number, (saver, every), draw.uniform(0, 0.7 * seconds))
         if status == 0:
             break
         # Before the fit listens, a signal does what it does to any process.
         if status not in (-number, 128 + number):
             return Chain(name, interrupted, f"ended with {status} after {number.name}")
         interrupted[number.name] += 1
-    if status := _in_a_process(name, folder, None, every) if status else 0:
+    if status := _in_a_process(name, folder, None, (saver, every)) if status else 0:
         log = (folder / "log").read_text()[-2000:]
         return Chain(name, interrupted, f"does not go on: {status}\n{log}")
     return Chain(name, interrupted, _compare(folder, whole))
 
 
 def _in_a_process(
-    name: str, folder: Path, number: signal.Signals | None, every: int, seconds: float = 0.0
+    name: str,
+    folder: Path,
+    number: signal.Signals | None,
+    saver: tuple[str, int],
+    seconds: float = 0.0,
 ) -> int:
     """Run a fit, or what is left of one, in a process; maybe send it a signal after some time.
 
@@ -255,7 +325,7 @@ def _in_a_process(
     folder.mkdir(exist_ok=True)
     child = os.fork()
     if child == 0:
-        os._exit(_child(name, folder, every))
+        os._exit(_child(name, folder, *saver))
     if number is not None:
         time.sleep(seconds)
         with contextlib.suppress(ProcessLookupError):
@@ -264,7 +334,7 @@ def _in_a_process(
     return os.waitstatus_to_exitcode(status)
 
 
-def _child(name: str, folder: Path, every: int) -> int:
+def _child(name: str, folder: Path, saver: str, every: int) -> int:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     with (folder / "log").open("a") as log:
@@ -275,9 +345,8 @@ def _child(name: str, folder: Path, every: int) -> int:
             ckpt_path = newest_checkpoint([folder / "checkpoints"])
     except LtsftError:
         ckpt_path = None
-    saver = ModelCheckpoint(folder / "checkpoints", every_n_train_steps=every, filename="{step}")
     try:
-        CONFIGURATIONS[name](folder, ckpt_path, saver)
+        CONFIGURATIONS[name](folder, ckpt_path, SAVERS[saver](folder / "checkpoints", every))
     except SystemExit as stop:
         is_of_lightning = isinstance(stop.__context__, KeyboardInterrupt)
         return 128 + signal.SIGINT if is_of_lightning else int(stop.code or 0)
