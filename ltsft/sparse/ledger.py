@@ -19,6 +19,9 @@ from ltsft.sparse.shard import gathered, is_sharded, reshard
 _Key = tuple[str, str]  # a tensor's name, the algorithm of its digest
 _Stamp = tuple[int, float]
 
+_TRAINED_IN = (torch.bfloat16, torch.float16, torch.float64)
+"""What precisions make of a model's float32 before it trains."""
+
 
 class InPlace(Protocol):
     """What a ledger has to know of a fine-tuning that is in place."""
@@ -56,19 +59,33 @@ class Ledger:
         """
         key = name, algorithm_of(like)
         if self._stamps.get(key) != _stamp(tensor):
-            base = gathered(tensor).clone() if self.stack else gathered(tensor)
-            for applied in reversed(self.stack):
-                applied.put_back(name, base)
-            self._digests[key] = tensor_digest(base, like)
+            self._digests[key] = tensor_digest(self._base(name, tensor), like)
             self._tensors[key], self._stamps[key] = tensor, _stamp(tensor)
         return self._digests[key]
 
+    def _base(self, name: str, tensor: Tensor) -> Tensor:
+        """A tensor as it is without the fine-tunings in place: itself, or a copy."""
+        base = gathered(tensor).clone() if self.stack else gathered(tensor)
+        for applied in reversed(self.stack):
+            applied.put_back(name, base)
+        return base
+
+    def _rounds_to(self, digest: str, name: str, tensor: Tensor) -> bool:
+        """Whether a digest is of a tensor in another type: as ``bf16-true`` trains it, say."""
+        base = self._base(name, tensor)
+        return any(tensor_digest(base.to(dtype), digest) == digest for dtype in _TRAINED_IN)
+
     def check_base(self, sft: Parts, tensors: dict[str, Tensor]) -> None:
-        """Refuse a model in which `tensors` are not those of the fine-tuning's base."""
+        """Refuse a model in which `tensors` are not those of the fine-tuning's base.
+
+        Nor what those were rounded to, if it was trained in half or in double precision.
+        """
         expected = sft.metadata.base_digests
         base = sft.metadata.base_model
         for name in (name for name in tensors if name in expected):
-            if self.digest(name, tensors[name], expected[name]) != expected[name]:
+            if self.digest(name, tensors[name], expected[name]) != expected[
+                name
+            ] and not self._rounds_to(expected[name], name, tensors[name]):
                 dtype = tensors[name].dtype
                 is_exact = dtype in (torch.float32, torch.float64)
                 rounded = "" if is_exact else f" (it is {dtype}: load it with dtype=torch.float32)"

@@ -138,3 +138,19 @@ def test_entries_that_ended_where_they_began_are_told():
 
     with pytest.warns(UserWarning, match="Of the 10 selected entries 10 ended where they began"):
         trainer(callback()).fit(Still(), data())
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_what_was_trained_in_another_precision_fits_its_base(precision):
+    """The base as everybody loads it, in float32; and no other one."""
+    sft = callback()
+    trainer(sft, precision=precision).fit(Plain(), data())
+    base = Plain()
+    before = {name: value.detach().clone() for name, value in base.named_parameters()}
+    handle = sft.sft.apply(base)
+    moved = sum(int((value != before[name]).sum()) for name, value in base.named_parameters())
+    assert 0 < moved <= 10
+    handle.revert()
+    assert all(torch.equal(value, before[name]) for name, value in base.named_parameters())
+    with pytest.raises(LtsftError, match="to the weights it was trained from"):
+        sft.sft.apply(Plain(seed=1))
