@@ -1,9 +1,11 @@
 """When a checkpoint was written: between two steps, or where another fit would go on from it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ltsft.callbacks.trainer_loops import current_hook
 from ltsft.errors import LtsftError
@@ -35,6 +37,23 @@ class Moment:
         self._trainer = trainer
         self._settled: Hook | None = None
         self._step = -1  # when the last batch began
+        self._is_going_on = False
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """A validation in the block was due at the checkpoint, whose counters are loaded still.
+
+        What is saved in it would not go on. So savers of the newest checkpoint, which is the one
+        that is gone on from, have nothing to save there.
+        """
+        for saver in self._trainer.checkpoint_callbacks:
+            if isinstance(saver, ModelCheckpoint) and saver.monitor is None:
+                saver._last_global_step_saved = self._trainer.global_step
+        self._is_going_on = True
+        try:
+            yield
+        finally:
+            self._is_going_on = False
 
     def begin_batch(self) -> None:
         """A batch begins; at its end a step has to be taken, or gradients are kept for later."""
@@ -50,6 +69,8 @@ class Moment:
 
     def state_dict(self) -> dict[str, str]:
         """What was under way where this is called from; nothing, if all is well."""
+        if self._is_going_on:
+            return {_KEY: "before training had gone on"}
         hook = current_hook(self._trainer)
         if self._settled == "on_train_end":  # nothing begins any more
             return {_KEY: ""}

@@ -234,7 +234,8 @@ class Fit:
         if not self.validation_due:
             return
         self.random.restore(trainer)
-        self.undo.callback(validate(trainer))
+        with self.moment.going_on():
+            self.undo.callback(validate(trainer))
         self.random.load_state_dict(self.random.state_dict())
         self.random.restart_loader(trainer)
 

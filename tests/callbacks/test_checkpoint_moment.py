@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from ltsft.callbacks import LanguageSfts, Phase
 from ltsft.errors import LtsftError
@@ -185,3 +185,25 @@ def test_after_training_it_is_of_the_end(tmp_path):
     again = callback()
     trainer(again).fit(Plain(), data(), ckpt_path=tmp_path / "end.ckpt")
     assert again.sft == sft.sft
+
+
+@pytest.mark.parametrize("monitor", [None, "val_loss"])
+def test_a_validation_before_training_goes_on_saves_nothing_to_go_on_from(tmp_path, monitor):
+    """It was due at a checkpoint of a step, whose counters are in place still."""
+    settings = {
+        "enable_checkpointing": True,
+        "val_check_interval": 3,
+        "check_val_every_n_epoch": None,
+    }
+    steps = ModelCheckpoint(tmp_path / "a", every_n_train_steps=1, save_top_k=-1, filename="{step}")
+    expected = fit(steps, **settings)
+    due = str(tmp_path / "a" / "step=3.ckpt")
+    passes = ModelCheckpoint(tmp_path / "b", monitor=monitor, save_top_k=-1, filename="{step}")
+    assert is_same(fit(passes, ckpt_path=due, **settings), expected)
+    early = tmp_path / "b" / "step=3.ckpt"
+    assert early.exists() == (monitor is not None)
+    if early.exists():
+        with pytest.raises(LtsftError, match="but was before training had gone on"):
+            fit(ckpt_path=str(early), **settings)
+    for path in set((tmp_path / "b").glob("*.ckpt")) - {early}:
+        assert is_same(fit(ckpt_path=str(path), **settings), expected)

@@ -235,7 +235,6 @@ SAVERS: dict[str, Callable[[Path, int], Callback]] = {
         folder, every_n_train_steps=every, filename="{step}"
     ),
     "validations": lambda folder, _: ModelCheckpoint(folder, save_last="link"),
-    "best": lambda folder, _: ModelCheckpoint(folder, monitor="val_loss", save_last=True),
     "clock": lambda *_: TimedCheckpoint(minutes=0.001),
 }
 
@@ -307,7 +306,9 @@ def _run(name: str, folder: Path, draw: random.Random, whole: Path, seconds: flo
     if status := _in_a_process(name, folder, None, (saver, every)) if status else 0:
         log = (folder / "log").read_text()[-2000:]
         return Chain(name, interrupted, f"does not go on: {status}\n{log}")
-    return Chain(name, interrupted, _compare(folder, whole))
+    result = _compare(folder, whole)
+    told = "" if result == "identical" else f" (saved by {saver}, {every})"
+    return Chain(name, interrupted, f"{result}{told}")
 
 
 def _in_a_process(
@@ -323,9 +324,11 @@ def _in_a_process(
         Its exit status; negative: the signal that ended it.
     """
     folder.mkdir(exist_ok=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # no exception leads out of it
     child = os.fork()
     if child == 0:
         os._exit(_child(name, folder, *saver))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if number is not None:
         time.sleep(seconds)
         with contextlib.suppress(ProcessLookupError):
@@ -346,6 +349,7 @@ def _child(name: str, folder: Path, saver: str, every: int) -> int:
     except LtsftError:
         ckpt_path = None
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         CONFIGURATIONS[name](folder, ckpt_path, SAVERS[saver](folder / "checkpoints", every))
     except SystemExit as stop:
         is_of_lightning = isinstance(stop.__context__, KeyboardInterrupt)
