@@ -212,6 +212,8 @@ def forget_scores(trainer: Trainer) -> None:
     one of a dense phase, in which every weight moves.
     """
     trainer._logger_connector._callback_metrics.clear()
+    # Otherwise ModelCheckpoint insists on its metric after a pass that ends without a validation.
+    trainer.fit_loop.epoch_loop.val_loop._has_run = False
     for saver in trainer.checkpoint_callbacks:
         if isinstance(saver, ModelCheckpoint) and saver.monitor:
             saver.best_k_models, saver.best_model_score = {}, None
@@ -302,6 +304,9 @@ def count_new_pass(trainer: Trainer) -> None:
     ):
         loop.epoch_progress.increment_ready()
         loop.epoch_progress.increment_started()
+        # Lightning begins a pass anew if it had as many batches as it has; one may end before.
+        passed = loop.epoch_loop.batch_progress.current
+        passed.completed = max(passed.completed, loop.max_batches)  # type: ignore[assignment]
 
 
 def current_hook(trainer: Trainer) -> str | None:

@@ -235,6 +235,7 @@ SAVERS: dict[str, Callable[[Path, int], Callback]] = {
         folder, every_n_train_steps=every, filename="{step}"
     ),
     "validations": lambda folder, _: ModelCheckpoint(folder, save_last="link"),
+    "best": lambda folder, _: ModelCheckpoint(folder, monitor="val_loss", save_last=True),
     "clock": lambda *_: TimedCheckpoint(minutes=0.001),
 }
 
@@ -324,10 +325,15 @@ def _in_a_process(
         Its exit status; negative: the signal that ended it.
     """
     folder.mkdir(exist_ok=True)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # no exception leads out of it
+    # A Ctrl-C before the child is on its own would end it as if it were this process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if child == 0:
-        os._exit(_child(name, folder, *saver))
+        status = 1
+        try:
+            status = _child(name, folder, *saver)
+        finally:
+            os._exit(status)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if number is not None:
         time.sleep(seconds)
